@@ -1,0 +1,54 @@
+"""HybridDEQ: digital parameterization → equilibrium → digital readout, ideal or on a chip."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from equilog.cells import CircuitCell
+from equilog.equilibrium import EquilibriumLayer
+from equilog.hardware import Chip, ProgrammedLayer, program
+from equilog.hardware.twin import adc, dac, static_system
+
+
+class HybridDEQ(nn.Module):
+    """The three layers of a hybrid model.
+
+    ``drive = parameterize(x)`` is computed digitally; the cell settles to ``z*`` under that drive; ``readout(z*)``
+    is digital again. Called with a chip, the middle part is that chip's twin, converters included.
+
+    Args:
+        parameterize: any module from inputs to ``(batch, cell.drives)``. End it in Tanh or Hardtanh: the DACs
+            clip at ±1.
+        cell: what settles.
+        readout: any module from ``(batch, cell.states)`` to outputs.
+        equilibrium: how it settles; the default solver unless given.
+    """
+
+    def __init__(
+        self,
+        parameterize: nn.Module,
+        cell: CircuitCell,
+        readout: nn.Module,
+        equilibrium: EquilibriumLayer | None = None,
+    ) -> None:
+        super().__init__()
+        self.parameterize = parameterize
+        self.cell = cell
+        self.readout = readout
+        self.equilibrium = equilibrium or EquilibriumLayer()
+
+    def forward(self, x: Tensor, chip: Chip | ProgrammedLayer | None = None) -> Tensor:
+        """Return ``readout(z*)``; ideal without a chip, through the static twin of one with it."""
+        return self.readout(self.settle(self.parameterize(x), chip))
+
+    def settle(self, drive: Tensor, chip: Chip | ProgrammedLayer | None = None) -> Tensor:
+        """Return ``z*`` of shape ``(batch, n)`` for drives of shape ``(batch, m)``, as the readout receives it."""
+        if chip is None:
+            settled: Tensor = self.equilibrium(self.cell.system(drive))
+            return settled
+        layer = self.program(chip) if isinstance(chip, Chip) else chip
+        return adc(layer, self.equilibrium(static_system(layer, dac(layer, drive))))
+
+    def program(self, chip: Chip) -> ProgrammedLayer:
+        """Return the cell as this chip holds it."""
+        return program(self.cell.matrices(), chip)
