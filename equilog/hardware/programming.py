@@ -83,7 +83,7 @@ class ProgrammedLayer:
     @property
     def time_constant_second(self) -> float:
         """``τ = R_f C_f``."""
-        return float(self.r_feedback_ohm * self.c_feedback_farad)
+        return float((self.r_feedback_ohm * self.c_feedback_farad).detach())
 
     def to(self, dtype: torch.dtype) -> ProgrammedLayer:
         """Return a copy in another precision."""

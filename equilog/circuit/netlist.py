@@ -1,0 +1,201 @@
+"""A programmed chip as a readable SPICE circuit: the same resistors as the twin, digit for digit.
+
+Folder layout:
+
+    blocks.lib      op-amp, integrator, activation, neuron
+    crossbar.inc    two resistors a weight, each row under the weights it realises
+    layer.cir       the neurons, the drive and reference sources, and the crossbar
+    op.cir          test bench: resting point of every sample
+    settle_K.cir    test bench: transient of sample K from discharged capacitors
+
+Nodes: ``xI`` virtual ground, ``vI`` amplifier output, ``spI``/``snI`` activation output in both polarities, ``dpK``/
+``dnK`` DAC K, ``refp``/``refn`` bias reference. Nothing that a user named ever reaches a deck.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from equilog.hardware import ProgrammedLayer
+
+# Tight enough that the simulator's own error lies two decades below what verification allows.
+OP_OPTIONS = "reltol=1e-10 abstol=1e-18 vntol=1e-13 gmin=1e-15 itl1=500 itl2=500"
+TRAN_OPTIONS = "reltol=1e-6 abstol=1e-14 vntol=1e-9 chgtol=1e-18 trtol=1 gmin=1e-15 method=trap"
+RECORDED = ("v", "sp")
+
+
+def write_circuit(
+    layer: ProgrammedLayer,
+    folder: Path,
+    *,
+    rest: Tensor | None = None,
+    settle: Tensor | None = None,
+    duration_second: float | None = None,
+) -> list[Path]:
+    """Write the circuit and, if samples are given, the test benches that settle them.
+
+    Args:
+        layer: the chip.
+        folder: where to; made if need be. Files of the same names are replaced.
+        rest: drives as played, shape ``(samples, m)``, for ``op.cir``.
+        settle: drives as played, shape ``(samples, m)``, for ``settle_K.cir``.
+        duration_second: length of the transients; 25 time constants unless given.
+
+    Returns:
+        the files written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Benches of an earlier call would otherwise be left beside a circuit they do not belong to.
+    for stale in folder.glob("*.cir"):
+        if re.fullmatch(r"op|settle_\d+", stale.stem):
+            stale.unlink()
+    text = {
+        "blocks.lib": (resources.files("equilog.circuit") / "blocks.lib").read_text(encoding="utf-8"),
+        "crossbar.inc": _crossbar(layer),
+        "layer.cir": _layer(layer),
+    }
+    if rest is not None:
+        text["op.cir"] = _op_bench(layer, rest)
+    if settle is not None:
+        duration = 25 * layer.time_constant_second if duration_second is None else duration_second
+        for k, played in enumerate(settle):
+            text[f"settle_{k}.cir"] = _settle_bench(layer, played, duration)
+    paths = []
+    for name, content in text.items():
+        path = folder / name
+        path.write_text(content, encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def component_count(layer: ProgrammedLayer) -> dict[str, int]:
+    """Return how many of each part the netlist holds, by kind."""
+    devices = int((layer.g_plus_siemens > 0).sum() + (layer.g_minus_siemens > 0).sum())
+    n, m = layer.states, layer.drives
+    return {
+        "crossbar devices": devices,
+        "op-amps": n,
+        "feedback resistors": n,
+        "feedback capacitors": n,
+        "activation blocks": n,
+        "DACs": m,
+        "ADCs": n,
+        "references": 1,
+    }
+
+
+def _number(value: float | Tensor) -> str:
+    return repr(float(value))
+
+
+def _sources(layer: ProgrammedLayer) -> list[tuple[str, str, str]]:
+    """Return label, positive and negative node of every crossbar column."""
+    n, m = layer.states, layer.drives
+    return (
+        [(f"W[{{i}},{j}]", f"sp{j}", f"sn{j}") for j in range(n)]
+        + [(f"U[{{i}},{k}]", f"dp{k}", f"dn{k}") for k in range(m)]
+        + [("b[{i}]", "refp", "refn")]
+    )
+
+
+def _crossbar(layer: ProgrammedLayer) -> str:
+    lines = [
+        "* Crossbar. A positive weight hangs on the negative polarity, because the integrator inverts:",
+        "* Rp from the negative source realises G+, Rm from the positive source realises G-.",
+        "* Each comment: weight realised by this chip (weight asked for).",
+    ]
+    columns = _sources(layer)
+    plus, minus = layer.g_plus_siemens.detach(), layer.g_minus_siemens.detach()
+    realised, asked = layer.effective.detach(), layer.target.detach()
+    for i in range(layer.states):
+        lines.append(f"\n* row {i}: everything that flows into x{i}")
+        for k, (label, positive, negative) in enumerate(columns):
+            lines.append(f"* {label.format(i=i)} = {float(realised[i, k]):+.4f} ({float(asked[i, k]):+.4f})")
+            for kind, node, g in (("p", negative, plus[i, k]), ("m", positive, minus[i, k])):
+                if float(g) > 0:
+                    lines.append(f"R{kind}_{i}_{k} {node} x{i} {_number(1 / g)}")
+                else:
+                    lines.append(f"* R{kind}_{i}_{k}: this device does not conduct")
+    return "\n".join(lines) + "\n"
+
+
+def _layer(layer: ProgrammedLayer) -> str:
+    spec, n, m = layer.spec, layer.states, layer.drives
+    lines = [
+        f"* equilog layer: {n} neurons, {m} drives; technology {spec.name}, chip {layer.seed}",
+        f"* R_f = {float(layer.r_feedback_ohm):.6g} ohm, C_f = {float(layer.c_feedback_farad):.6g} F, "
+        f"tau = {layer.time_constant_second:.6g} s",
+        ".include blocks.lib",
+        "",
+        "* Neurons. vos: amplifier offset; gain, avos: activation mismatch of this chip.",
+    ]
+    shared = (
+        f"rf={_number(layer.r_feedback_ohm)} cf={_number(layer.c_feedback_farad)} "
+        f"va={_number(spec.activation.v_scale_volt)} vs={_number(spec.activation.v_out_volt)}"
+    )
+    for i in range(n):
+        own = (
+            f"a0={_number(layer.dc_gain[i])} gbw={_number(layer.gbw_hertz[i])} "
+            f"vos={_number(layer.amp_offset_volt[i])} gain={_number(layer.act_gain[i])} "
+            f"avos={_number(layer.act_offset_volt[i])}"
+        )
+        lines += [f"Xn{i} x{i} v{i} sp{i} sn{i} neuron", f"+ {shared}", f"+ {own}"]
+    lines += ["", "* Drives: DAC outputs in both polarities; a test bench sets the Vd sources."]
+    for k in range(m):
+        lines += [f"Vd{k} dp{k} 0 dc 0", f"Ed{k} dn{k} 0 dp{k} 0 -1"]
+    reference = _number(spec.dac.full_scale_volt)
+    lines += ["", "* Bias reference", f"Vref refp 0 dc {reference}", "Eref refn 0 refp 0 -1", ""]
+    lines += [".include crossbar.inc", ""]
+    return "\n".join(lines)
+
+
+def _save(layer: ProgrammedLayer) -> list[str]:
+    return [".save " + " ".join(f"v({name}{i})" for name in RECORDED) for i in range(layer.states)]
+
+
+def _op_bench(layer: ProgrammedLayer, rest: Tensor) -> str:
+    volts = rest * layer.spec.dac.full_scale_volt
+    lines = [
+        "* Resting point of every sample, one operating point each; writes op.raw",
+        ".include layer.cir",
+        f".options {OP_OPTIONS}",
+        *_save(layer),
+        ".op",
+        ".control",
+        "set filetype=binary",
+        "set appendwrite",
+    ]
+    for index, row in enumerate(volts):
+        lines.append(f"* sample {index}")
+        lines += [f"alter Vd{k} dc = {_number(value)}" for k, value in enumerate(row)]
+        lines += ["op", "write op.raw", "destroy all"]
+    lines += ["quit 0", ".endc", ".end", ""]
+    return "\n".join(lines)
+
+
+def _settle_bench(layer: ProgrammedLayer, played: Tensor, duration_second: float) -> str:
+    volts = played * layer.spec.dac.full_scale_volt
+    step = layer.time_constant_second / 20
+    first = step / 1000  # ngspice starts with tstep/10; the amplifier's own pole is what moves first
+    lines = [
+        "* Transient from discharged capacitors (reset released at t = 0); writes tran.raw",
+        ".include layer.cir",
+        f".options {TRAN_OPTIONS}",
+        *_save(layer),
+        f".tran {_number(first)} {_number(duration_second)} 0 {_number(step)} uic",
+        ".control",
+        "set filetype=binary",
+    ]
+    lines += [f"alter Vd{k} dc = {_number(value)}" for k, value in enumerate(volts)]
+    lines += ["run", "write tran.raw", "quit 0", ".endc", ".end", ""]
+    return "\n".join(lines)
+
+
+def to_float64(layer: ProgrammedLayer) -> ProgrammedLayer:
+    """Return the layer detached and in double precision, as netlist and verification want it."""
+    return layer.to(torch.float64)
