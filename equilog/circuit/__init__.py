@@ -1,0 +1,17 @@
+"""A trained layer as a circuit: its netlist, and the simulator that settles it."""
+
+from equilog.circuit.netlist import component_count, write_circuit
+from equilog.circuit.ngspice import Ngspice, NgspiceError, NgspiceMissingError, find_ngspice
+from equilog.circuit.simulate import Waveform, rest, settle
+
+__all__ = [
+    "Ngspice",
+    "NgspiceError",
+    "NgspiceMissingError",
+    "Waveform",
+    "component_count",
+    "find_ngspice",
+    "rest",
+    "settle",
+    "write_circuit",
+]

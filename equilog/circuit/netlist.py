@@ -18,7 +18,6 @@ import re
 from importlib import resources
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from equilog.hardware import ProgrammedLayer
@@ -196,6 +195,3 @@ def _settle_bench(layer: ProgrammedLayer, played: Tensor, duration_second: float
     return "\n".join(lines)
 
 
-def to_float64(layer: ProgrammedLayer) -> ProgrammedLayer:
-    """Return the layer detached and in double precision, as netlist and verification want it."""
-    return layer.to(torch.float64)

@@ -88,10 +88,13 @@ class Transient:
         steps += [self.step_second] * count
         return torch.tensor([0.0, *steps], dtype=torch.float64).cumsum(0)
 
+    def activation(self, v: Tensor) -> Tensor:
+        """Return the activation outputs ``z = s/V_s`` at amplifier outputs ``v``, any leading shape."""
+        return self.act_gain * torch.tanh((v - self.act_shift) / self.v_a)
+
     def _drive(self, v: Tensor) -> Tensor:
         """Everything in ẏ that is not the neuron's own linear part, shape ``(batch, n)``."""
-        s = self.act_gain * torch.tanh((v - self.act_shift) / self.v_a)
-        return self.source - s @ self.feedback.T
+        return self.source - self.activation(v) @ self.feedback.T
 
     @torch.no_grad()
     def slope(self, w: Tensor) -> Tensor:
@@ -133,21 +136,28 @@ class Transient:
         return Trajectory(grid, torch.stack(v), torch.stack(slope))
 
     @torch.no_grad()
-    def settling_time(self, rest_volt: Tensor, tolerance_volt: float, duration_second: float) -> Tensor:
-        """Return when each sample's slowest node enters `tolerance_volt` of rest for good, shape ``(batch,)``.
+    def settle(self, rest_volt: Tensor, tolerance: float, duration_second: float) -> tuple[Tensor, Tensor]:
+        """Watch all samples come to rest, keeping only what is needed.
 
         Args:
-            rest_volt: resting outputs ``v``, shape ``(batch, n)``.
-            tolerance_volt: half-width of the band.
-            duration_second: how long to watch; a sample still outside at the end gives inf.
+            rest_volt: resting outputs ``v*``, shape ``(batch, n)``.
+            tolerance: half-width of the band around rest, in units of the state (1 is V_s).
+            duration_second: how long to watch.
+
+        Returns:
+            the time after which every node's activation output stays within the band, shape ``(batch,)``, inf
+            for a sample still outside at the end; and ``v`` at the end, shape ``(batch, n)``.
         """
         grid = self.grid(duration_second)
         after = torch.cat([grid[1:], grid.new_tensor([torch.inf])])
+        rest = self.activation(rest_volt)
         settled = torch.zeros(rest_volt.shape[:1], dtype=torch.float64)
+        v = rest_volt
         for next_instant, w in zip(after, self.states(grid)):
-            outside = (w[..., 1] - rest_volt).abs().amax(1) > tolerance_volt
+            v = w[..., 1]
+            outside = (self.activation(v) - rest).abs().amax(1) > tolerance
             settled = torch.where(outside, next_instant, settled)
-        return settled
+        return settled, v
 
     @torch.no_grad()
     def spectral_abscissa(self, rest_volt: Tensor) -> Tensor:

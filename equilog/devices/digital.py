@@ -1,0 +1,37 @@
+"""The ideal equilibrium, solved on a digital computer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from equilog.cells import AffineSystem, CircuitCell, Tanh
+from equilog.devices.device import Settled
+from equilog.equilibrium import EquilibriumLayer
+
+
+class DigitalDevice:
+    """Solves the cell's own equation in float64; no converter, no chip."""
+
+    name = "ideal"
+
+    def __init__(self) -> None:
+        self._equilibrium = EquilibriumLayer(on_failure="raise")
+        self._matrices: tuple[Tensor, Tensor, Tensor] | None = None
+
+    @torch.no_grad()
+    def program(self, cell: CircuitCell) -> None:
+        """Take over the cell's weights in double precision."""
+        weight, input_weight, bias = (m.double() for m in cell.matrices())
+        self._matrices = weight, input_weight, bias
+
+    @torch.no_grad()
+    def settle(self, drive: Tensor) -> Settled:
+        """Return the solution of ``p = Wφ(p) + Ud + b``."""
+        if self._matrices is None:
+            raise RuntimeError("program the device before settling")
+        weight, input_weight, bias = self._matrices
+        system = AffineSystem(weight, drive.double() @ input_weight.T + bias, Tanh())
+        p = self._equilibrium.rest(system)
+        z = system.activation(p)
+        return Settled(p, z, z)

@@ -1,0 +1,23 @@
+"""Data and models to try it on, found by name."""
+
+from equilog.names import unknown
+from equilog.tasks.task import Data, Task
+from equilog.tasks.vision.digits import Digits
+from equilog.tasks.vision.fashion_mnist import FashionMnist
+
+_TASKS: dict[str, type[Task]] = {task.name: task for task in (Digits, FashionMnist)}
+
+
+def task_names() -> list[str]:
+    """Return the names that ``equilog run`` takes."""
+    return sorted(_TASKS)
+
+
+def get_task(name: str) -> Task:
+    """Return a task by name; raises ``UserError`` naming the nearest for an unknown one."""
+    if name not in _TASKS:
+        raise unknown("task", name, _TASKS)
+    return _TASKS[name]()
+
+
+__all__ = ["Data", "Task", "get_task", "task_names"]

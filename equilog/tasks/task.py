@@ -1,0 +1,67 @@
+"""What a task is: where its data come from, how they are split, the model and settings that suit them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from equilog.model import HybridDEQ
+from equilog.names import Strict
+from equilog.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Data:
+    """Inputs as float32 in the shape the model takes, and class indices as int64."""
+
+    train_x: Tensor
+    train_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+    source: str
+
+    def limited(self, samples: int | None) -> Data:
+        """Return at most `samples` training and test samples, the first of each."""
+        s = slice(samples)
+        return Data(self.train_x[s], self.train_y[s], self.test_x[s], self.test_y[s], self.source)
+
+
+class ModelConfig(Strict):
+    """Size of the equilibrium."""
+
+    states: int = Field(default=32, ge=1, le=4096)
+    drives: int = Field(default=16, ge=1, le=4096)
+    margin: float = Field(default=0.3, gt=0, le=1)
+
+
+class Task(ABC):
+    """One problem. Subclasses say everything a run needs to know about it."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    split: ClassVar[str]
+    caveat: ClassVar[str]
+    model_defaults: ClassVar[ModelConfig]
+    train_defaults: ClassVar[TrainConfig]
+
+    @abstractmethod
+    def load(self, folder: Path | None = None) -> Data:
+        """Return the data, from `folder` or wherever the task finds them.
+
+        Raises:
+            UserError: if they are not there, saying how to get them, or not what they should be.
+        """
+
+    @abstractmethod
+    def build(self, config: ModelConfig) -> HybridDEQ:
+        """Return an untrained model; its random start follows torch's global generator."""
+
+    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a varied copy of a training batch; unchanged unless the task knows better."""
+        return x

@@ -1,0 +1,47 @@
+"""What image tasks share: a small convolutional parameterization and affine augmentation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def conv_parameterization(size: int, channels: int, drives: int) -> nn.Sequential:
+    """Return two convolutions and a linear map from ``(batch, 1, size, size)`` to drives in (−1, 1)."""
+    half = (size + 1) // 2
+    return nn.Sequential(
+        nn.Conv2d(1, channels, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(channels * half * half, drives),
+        nn.Tanh(),
+    )
+
+
+def random_affine(
+    x: Tensor, generator: torch.Generator, *, degrees: float, scale: float, shift: float, flip: bool = False
+) -> Tensor:
+    """Rotate, scale and shift every image of ``(batch, channels, h, w)`` on its own, uniformly at random.
+
+    Args:
+        x: images.
+        generator: source of randomness.
+        degrees: largest rotation either way.
+        scale: largest relative change of size.
+        shift: largest shift, as a fraction of the image.
+        flip: also mirror left and right, every other image on average.
+    """
+    draw = torch.rand(5, len(x), generator=generator, dtype=x.dtype) * 2 - 1
+    angle = draw[0] * math.radians(degrees)
+    size = 1 + draw[1] * scale
+    mirror = torch.where(draw[4] > 0, 1.0, -1.0) if flip else torch.ones_like(size)
+    theta = x.new_zeros(len(x), 2, 3)
+    theta[:, 0, 0], theta[:, 0, 1] = mirror * size * angle.cos(), -size * angle.sin()
+    theta[:, 1, 0], theta[:, 1, 1] = mirror * size * angle.sin(), size * angle.cos()
+    theta[:, :, 2] = 2 * shift * draw[2:4].T
+    grid = nn.functional.affine_grid(theta, list(x.shape), align_corners=False)
+    return nn.functional.grid_sample(x, grid, align_corners=False)

@@ -1,0 +1,211 @@
+"""The training loop: Lightning carries it, every random number is a function of seed and step.
+
+Nothing random is drawn from a running generator: the order of an epoch depends on ``(seed, epoch)``, the chip and the
+augmentation of a step on ``(seed, step)``. A run that was killed therefore repeats the epoch it was in and ends with
+the same numbers as one that was not.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from equilog.hardware import Chip, Spec
+from equilog.model import HybridDEQ
+from equilog.names import UserError
+from equilog.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    import lightning
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+# Chips met in training come from another stream than the small seeds that people give to the chip they deploy on.
+_CHIP, _AUGMENT, _ORDER = 1, 2, 3
+
+
+class NotFiniteError(UserError):
+    """Inf or nan in data, loss, gradient or parameter; the message names batch and parameter."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during training; the state up to the last epoch is in the checkpoint named by the message."""
+
+
+def derived_seed(*parts: int) -> int:
+    """Return a 63-bit seed that depends on all of `parts`, well spread even for neighbouring ones."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def fit(
+    model: HybridDEQ,
+    x: Tensor,
+    y: Tensor,
+    spec: Spec,
+    config: TrainConfig | None = None,
+    *,
+    seed: int = 0,
+    augment: Augment | None = None,
+    state: Path | None = None,
+    progress: bool = True,
+    after_ideal: Callable[[HybridDEQ], dict[str, float]] | None = None,
+) -> list[dict[str, Any]]:
+    """Train in place: first the ideal model, then through the static twin of `spec` on changing chips.
+
+    Args:
+        model: what to train; on the CPU.
+        x, y: inputs ``(samples, …)`` and class indices ``(samples,)``.
+        spec: the technology whose chips the second stage meets.
+        config: settings; defaults otherwise.
+        seed: fixes order, chips and augmentation (not the initial weights, which `model` brings).
+        augment: ``(batch, generator) -> batch``, applied to training inputs.
+        state: folder for the checkpoint. If it holds one, training goes on from there.
+        progress: show a progress bar.
+        after_ideal: called once, between the stages; what it returns is added to that epoch's row.
+
+    Returns:
+        one row per epoch: ``epoch, stage, loss, accuracy, learning_rate`` (on training data, as met).
+
+    Raises:
+        NotFiniteError: for inf or nan in data, loss or gradients.
+        TrainingInterrupted: on Ctrl-C.
+        UserError: if Lightning is not installed.
+    """
+    config = config or TrainConfig()
+    check_finite(x, "training inputs")
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} inputs and {len(y)} labels: expected as many of each")
+    if config.epochs == 0:
+        return []
+    try:
+        import lightning  # noqa: PLC0415  (heavy, and only training needs it)
+    except ImportError:
+        raise UserError("training needs Lightning: pip install 'equilog[train]'") from None
+    from equilog.training.module import CurriculumModule  # noqa: PLC0415
+
+    sampler = _EpochOrder(len(x), config.batch_size, seed)
+    module = CurriculumModule(model, spec, config, seed, len(sampler), augment, after_ideal)
+    loader = DataLoader(_Tensors(x, y), sampler=sampler, batch_size=None)
+    with warnings.catch_warnings(), _quiet_lightning():
+        # Batches are slices of tensors in memory: worker processes would only slow them down.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        trainer = _trainer(lightning, config, state, progress)
+        last = None if state is None else state / "last.ckpt"
+        resume = str(last) if last is not None and last.exists() else None
+        try:
+            trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
+        except (KeyboardInterrupt, SystemExit):
+            raise TrainingInterrupted(str(last) if last and last.exists() else "no epoch was finished") from None
+        if trainer.interrupted:
+            raise TrainingInterrupted(str(last) if last and last.exists() else "no epoch was finished")
+    return list(module.history)
+
+
+def check_finite(x: Tensor, what: str) -> None:
+    """Raise :class:`NotFiniteError` naming the first sample and position with inf or nan."""
+    bad = (~torch.isfinite(x)).nonzero()
+    if len(bad):
+        sample, *position = bad[0].tolist()
+        where = f", position {tuple(position)}" if position else ""
+        raise NotFiniteError(
+            f"{what}: sample {sample}{where} is {float(x[tuple(bad[0])])}; "
+            f"{len(torch.unique(bad[:, 0]))} of {len(x)} samples hold inf or nan"
+        )
+
+
+def training_chip(spec: Spec, seed: int, step: int) -> Chip:
+    """Return the chip that step `step` of a run with this seed meets."""
+    return Chip(spec, derived_seed(_CHIP, seed, step))
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the generator for the augmentation of one step."""
+    return torch.Generator().manual_seed(derived_seed(_AUGMENT, seed, step))
+
+
+class _EpochOrder(Sampler[list[int]]):
+    """Batches of shuffled indices; the order depends on seed and epoch alone."""
+
+    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+        self.samples, self.batch_size, self.seed, self.epoch = samples, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(derived_seed(_ORDER, self.seed, self.epoch))
+        order = torch.randperm(self.samples, generator=generator).tolist()
+        for start in range(0, self.samples, self.batch_size):
+            yield order[start : start + self.batch_size]
+
+
+class _Tensors(Dataset[tuple[Tensor, Tensor]]):
+    """Whole batches by a list of indices: one gather instead of a Python loop over samples."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __getitem__(self, index: list[int]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return self.x[index], self.y[index]
+
+
+def _trainer(lightning: Any, config: TrainConfig, state: Path | None, progress: bool) -> lightning.Trainer:
+    from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar  # noqa: PLC0415
+
+    callbacks: list[Callback] = []
+    if progress:
+        callbacks.append(RichProgressBar(leave=False))
+    if state is not None:
+        callbacks.append(
+            ModelCheckpoint(
+                dirpath=state, save_last=True, save_top_k=0, every_n_epochs=1, save_on_train_epoch_end=True
+            )
+        )
+    return lightning.Trainer(
+        max_epochs=config.epochs,
+        accelerator="cpu",
+        devices=1,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=state is not None,
+        enable_model_summary=False,
+        enable_progress_bar=progress,
+        gradient_clip_val=config.gradient_clip,
+        use_distributed_sampler=False,
+    )
+
+
+class _quiet_lightning:  # noqa: N801
+    """Keep Lightning's banners about accelerators out of the user's terminal."""
+
+    def __enter__(self) -> None:
+        self._loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric")]
+        self._levels = [logger.level for logger in self._loggers]
+        for logger in self._loggers:
+            logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *exc: object) -> None:
+        for logger, level in zip(self._loggers, self._levels):
+            logger.setLevel(level)
+
+
+def parameters_not_finite(model: nn.Module, of: Callable[[nn.Parameter], Tensor | None]) -> list[str]:
+    """Return the names of parameters whose value or gradient (chosen by `of`) holds inf or nan."""
+    found = []
+    for name, parameter in model.named_parameters():
+        tensor = of(parameter)
+        if tensor is not None and not bool(torch.isfinite(tensor).all()):
+            found.append(name)
+    return found
