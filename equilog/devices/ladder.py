@@ -1,0 +1,294 @@
+"""The ladder of truth: each rung is computed independently and must agree with the one before it.
+
+    ideal → twin at rest → twin in time → ngspice at rest → ngspice in time
+
+The first step is what the hardware costs and has no tolerance; every later one is a proof, with a tolerance.
+Voltages are compared in units of full scale: V_a at amplifier outputs, V_s at activation outputs.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from scipy.interpolate import CubicHermiteSpline
+from torch import Tensor
+
+from equilog import circuit
+from equilog.circuit.ngspice import Ngspice, NgspiceMissingError, find_ngspice
+from equilog.devices.device import Settled, run_on
+from equilog.devices.digital import DigitalDevice
+from equilog.devices.ladder_report import LadderReport, NodeError, Rung, Settling
+from equilog.devices.twin import TwinDevice
+from equilog.hardware import Chip, ProgrammedLayer
+from equilog.hardware.transient import Trajectory, Transient
+from equilog.hardware.twin import adc, dac
+from equilog.model import HybridDEQ
+
+TOLERANCE_AT_REST = 1e-6
+TOLERANCE_IN_TIME = 1e-4
+# Enough to time the settling of every sample; the waveforms set against ngspice are integrated more finely.
+WATCH_STEPS_PER_TAU = 40
+
+
+@dataclass(frozen=True)
+class Waveforms:
+    """Transients of one sample, twin and simulator at the simulator's time points, in units of V_a."""
+
+    sample: int
+    time_second: Tensor
+    twin: Tensor
+    ngspice: Tensor
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What :func:`verify` found: the report, and the waveforms behind its last rung."""
+
+    report: LadderReport
+    waveforms: list[Waveforms]
+
+    def __str__(self) -> str:
+        return str(self.report)
+
+
+def verify(
+    model: HybridDEQ,
+    chip: Chip,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    settle_samples: int = 4,
+    folder: Path | None = None,
+    simulator: Ngspice | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Ladder:
+    """Climb the ladder with one trained model on one chip.
+
+    Args:
+        model: the trained model.
+        chip: the chip; twin and netlist are made from the same programmed conductances.
+        x: inputs; all are settled at rest on every rung.
+        y: class indices, for accuracies; none otherwise.
+        settle_samples: how many of the first inputs ngspice also settles in time.
+        folder: where to keep the circuit and its test benches; a temporary folder otherwise.
+        simulator: ngspice; searched for unless given. Without one the report says that nothing is verified.
+        progress: called with a phrase and a fraction as the work goes on.
+
+    Raises:
+        NgspiceError: if the simulator fails.
+        NotConvergedError: if the ideal model or the twin has no resting point.
+    """
+    tell = progress or (lambda _phrase, _done: None)
+    tell("solving the ideal model and the twin", 0.0)
+    with torch.no_grad():
+        drive = model.parameterize(x)
+    ideal_device, twin_device = DigitalDevice(), TwinDevice(chip)
+    for device in (ideal_device, twin_device):
+        device.program(model.cell)
+    ideal, twin = ideal_device.settle(drive), twin_device.settle(drive)
+    layer = twin_device.layer
+    played = dac(layer, drive.detach().double())
+
+    tell("settling the twin in time", 0.1)
+    moving = Transient(layer, played, steps_per_tau=WATCH_STEPS_PER_TAU)
+    settling, watched = _watch(moving, layer, twin)
+    in_time_v = watched / moving.v_a
+    in_time_z = moving.activation(watched)
+
+    rungs = [
+        Rung.of("ideal", accuracy=_accuracy(model, ideal.read, y)),
+        _compare("twin at rest", "ideal", twin, ideal, None, _accuracy(model, twin.read, y)),
+        _compare(
+            "twin in time",
+            "twin at rest",
+            Settled(in_time_v, in_time_z, adc(layer, in_time_z)),
+            twin,
+            TOLERANCE_AT_REST,
+            _accuracy(model, adc(layer, in_time_z), y),
+        ),
+    ]
+    try:
+        simulator = simulator or find_ngspice()
+    except NgspiceMissingError as missing:
+        report = LadderReport(
+            simulator=None,
+            not_verified_because=str(missing),
+            samples=len(x),
+            rungs=rungs,
+            settling=settling,
+            clipped_drives=_clipped(drive),
+        )
+        return Ladder(report, [])
+
+    runs = _simulate(simulator, layer, played, settle_samples, settling, folder, tell)
+    v_a, v_s = moving.v_a, float(chip.spec.activation.v_out_volt)
+    real = Settled(runs.v / v_a, runs.s / v_s, adc(layer, runs.s / v_s))
+    rungs.append(
+        _compare("ngspice at rest", "twin at rest", real, twin, TOLERANCE_AT_REST, _accuracy(model, real.read, y))
+    )
+    waves = _waveforms(layer, played, runs.waveforms)
+    if waves:
+        worst = max(float((w.twin - w.ngspice).abs().max()) for w in waves)
+        squares = torch.cat([(w.twin - w.ngspice).flatten() ** 2 for w in waves])
+        rungs.append(
+            Rung.of(
+                "ngspice in time",
+                compared_with="twin in time",
+                max_error=worst,
+                rms_error=float(squares.mean().sqrt()),
+                tolerance=TOLERANCE_IN_TIME,
+            )
+        )
+    report = LadderReport(
+        simulator=f"ngspice {simulator.version}",
+        samples=len(x),
+        settle_samples=len(waves),
+        rungs=rungs,
+        settling=settling,
+        nodes=_worst_nodes(twin, real),
+        sample_errors=(real.p - twin.p).abs().amax(1).tolist(),
+        codes_equal=float((real.read == twin.read).double().mean()),
+        clipped_drives=_clipped(drive),
+    )
+    tell("verified" if report.verified else "compared", 1.0)
+    return Ladder(report, waves)
+
+
+def classify_on(model: HybridDEQ, device: TwinDevice, x: Tensor, y: Tensor) -> float:
+    """Return the accuracy of the model with a device, programmed here, in the place of its equilibrium."""
+    device.program(model.cell)
+    return float((run_on(model, device, x).argmax(1) == y).double().mean())
+
+
+@dataclass(frozen=True)
+class _Runs:
+    v: Tensor
+    s: Tensor
+    waveforms: list[circuit.Waveform]
+
+
+def _simulate(
+    simulator: Ngspice,
+    layer: ProgrammedLayer,
+    played: Tensor,
+    settle_samples: int,
+    settling: Settling,
+    folder: Path | None,
+    tell: Callable[[str, float], None],
+) -> _Runs:
+    """Write the circuit and run its benches, as many at once as there are cores."""
+    count = min(settle_samples, len(played))
+    # Long enough to see every watched sample rest, and to see that it stays there.
+    seen = [t for t in settling.time_second[:count] if math.isfinite(t)]
+    duration = max([10 * layer.time_constant_second, *(1.5 * t for t in seen)])
+    with tempfile.TemporaryDirectory(prefix="equilog-circuit-") as scratch, ThreadPoolExecutor(2) as pool:
+        place = folder or Path(scratch)
+        circuit.write_circuit(layer, place, rest=played, settle=played[:count], duration_second=duration)
+        at_rest = pool.submit(circuit.rest, simulator, place, layer.states, len(played))
+        in_time = [pool.submit(circuit.settle, simulator, place, layer.states, k) for k in range(count)]
+        jobs = [at_rest, *in_time]
+        try:
+            for done, job in enumerate(as_completed(jobs)):
+                job.result()
+                tell("settling the circuit in ngspice", 0.3 + 0.7 * (done + 1) / len(jobs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        v, s = at_rest.result()
+        return _Runs(v, s, [job.result() for job in in_time])
+
+
+def _watch(moving: Transient, layer: ProgrammedLayer, twin: Settled) -> tuple[Settling, Tensor]:
+    """Settle all samples in the time-domain twin, until the slowest mode has died away."""
+    rest_volt = twin.p * moving.v_a
+    abscissa = moving.spectral_abscissa(rest_volt)
+    slowest = float(abscissa.max())
+    tau = layer.time_constant_second
+    # e^-21 is 1e-9 of the start; an unstable or nearly unstable chip is watched for a while, then reported.
+    duration = min(21 / -slowest, 400 * tau) if slowest < 0 else 50 * tau
+    half_lsb = (
+        0.5
+        * float(layer.spec.adc.full_scale_volt / layer.spec.activation.v_out_volt)
+        / (2 ** (int(layer.spec.adc.bits) - 1) - 1)
+    )
+    time, watched = moving.settle(rest_volt, half_lsb, duration)
+    settling = Settling(
+        time_second=time.tolist(),
+        tolerance=half_lsb,
+        time_constant_second=tau,
+        spectral_abscissa_per_second=slowest,
+        noise_gain=float(layer.noise_gain.mean()),
+    )
+    return settling, watched
+
+
+def _waveforms(layer: ProgrammedLayer, played: Tensor, simulated: list[circuit.Waveform]) -> list[Waveforms]:
+    """Return twin and simulator at the simulator's own time points."""
+    if not simulated:
+        return []
+    moving = Transient(layer, played[: len(simulated)])
+    twin = moving.run(max(float(w.time_second[-1]) for w in simulated))
+    return [
+        Waveforms(k, w.time_second, _at(twin, k, w.time_second) / moving.v_a, w.v_volt / moving.v_a)
+        for k, w in enumerate(simulated)
+    ]
+
+
+def _at(trajectory: Trajectory, sample: int, time: Tensor) -> Tensor:
+    spline = CubicHermiteSpline(
+        trajectory.time_second.numpy(),
+        trajectory.v_volt[:, sample].numpy(),
+        trajectory.slope_volt_per_second[:, sample].numpy(),
+    )
+    return torch.from_numpy(spline(time.numpy()))
+
+
+def _compare(
+    name: str, against: str, found: Settled, reference: Settled, tolerance: float | None, accuracy: float | None
+) -> Rung:
+    gap = torch.cat([(found.p - reference.p).abs(), (found.z - reference.z).abs()], dim=1)
+    return Rung.of(
+        name,
+        compared_with=against,
+        max_error=float(gap.max()),
+        rms_error=float((gap**2).mean().sqrt()),
+        tolerance=tolerance,
+        accuracy=accuracy,
+    )
+
+
+def _accuracy(model: HybridDEQ, read: Tensor, y: Tensor | None) -> float | None:
+    if y is None:
+        return None
+    with torch.no_grad():
+        out = model.readout(read.to(next(model.parameters()).dtype))
+    return float((out.argmax(1) == y).double().mean())
+
+
+def _clipped(drive: Tensor) -> float:
+    return float((drive.detach().abs() > 1).double().mean())
+
+
+def _worst_nodes(twin: Settled, real: Settled) -> list[NodeError]:
+    """Return every node with the sample where it disagrees most, worst node first."""
+    rows = []
+    for prefix, ours, theirs in (("v", twin.p, real.p), ("s", twin.z, real.z)):
+        gap, sample = (ours - theirs).abs().max(0)
+        for i in range(ours.shape[1]):
+            k = int(sample[i])
+            rows.append(
+                NodeError(
+                    node=f"{prefix}{i}",
+                    sample=k,
+                    twin=float(ours[k, i]),
+                    ngspice=float(theirs[k, i]),
+                    error=float(gap[i]),
+                )
+            )
+    return sorted(rows, key=lambda row: -row.error)

@@ -1,0 +1,106 @@
+"""The ladder's findings as data: what ``verify.json`` holds and the report draws."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer, computed_field
+
+from equilog.names import Strict
+
+# JSON has no infinity; a sample that never settles is written as null and read back as inf.
+Seconds = Annotated[
+    float,
+    BeforeValidator(lambda t: math.inf if t is None else t),
+    PlainSerializer(lambda t: t if math.isfinite(t) else None),
+]
+
+
+class Rung(Strict):
+    """One rung: how far it lies from the one it is compared with, in units of full scale."""
+
+    rung: str
+    compared_with: str | None = None
+    max_error: float | None = None
+    rms_error: float | None = None
+    tolerance: float | None = None
+    agrees: bool | None = None
+    accuracy: float | None = None
+
+    @classmethod
+    def of(cls, rung: str, **values: Any) -> Rung:
+        """Make a rung and judge it: `agrees` is None where there is no tolerance to meet."""
+        error, tolerance = values.get("max_error"), values.get("tolerance")
+        agrees = None if error is None or tolerance is None else bool(error <= tolerance)
+        return cls(rung=rung, agrees=agrees, **values)
+
+
+class NodeError(Strict):
+    """One node at the sample where twin and simulator disagree most, in units of full scale."""
+
+    node: str
+    sample: int
+    twin: float
+    ngspice: float
+    error: float
+
+
+class Settling(Strict):
+    """How the chip comes to rest, by the twin in time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
+
+    time_second: list[Seconds]
+    """per sample, until every activation output stays within `tolerance`; inf if it never does"""
+    tolerance: float
+    """half an ADC code, in units of the state"""
+    time_constant_second: float
+    spectral_abscissa_per_second: float
+    """largest real part of any pole of the circuit linearised at rest, amplifiers included"""
+    noise_gain: float
+    """mean over neurons"""
+
+    @property
+    def stable(self) -> bool:
+        """Whether every pole at every watched resting point lies in the left half plane."""
+        return self.spectral_abscissa_per_second < 0
+
+
+class LadderReport(Strict):
+    """Everything :func:`equilog.devices.verify` measured."""
+
+    simulator: str | None
+    not_verified_because: str | None = None
+    samples: int
+    settle_samples: int = 0
+    rungs: list[Rung]
+    settling: Settling
+    nodes: list[NodeError] = []
+    sample_errors: list[float] = []
+    codes_equal: float | None = None
+    clipped_drives: float = 0.0
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def verified(self) -> bool:
+        """Whether the simulator ran, every rung with a tolerance meets it, and the circuit is stable."""
+        return self.simulator is not None and self.settling.stable and all(r.agrees is not False for r in self.rungs)
+
+    def rung(self, name: str) -> Rung | None:
+        """Return a rung by name, None if it was not climbed."""
+        return next((r for r in self.rungs if r.rung == name), None)
+
+    def __str__(self) -> str:
+        lines = [f"{'rung':<17} {'against':<14} {'max error':>10} {'tolerance':>10} {'':<5} accuracy"]
+        for r in self.rungs:
+            error = "" if r.max_error is None else f"{r.max_error:.1e}"
+            tolerance = "" if r.tolerance is None else f"{r.tolerance:.0e}"
+            verdict = {None: "", True: "ok", False: "FAILS"}[r.agrees]
+            accuracy = "" if r.accuracy is None else f"{r.accuracy:.4f}"
+            lines.append(f"{r.rung:<17} {r.compared_with or '':<14} {error:>10} {tolerance:>10} {verdict:<5} {accuracy}")
+        if not self.settling.stable:
+            lines.append("UNSTABLE: a pole of the linearised circuit lies in the right half plane")
+        if self.simulator is None:
+            lines.append(f"NOT VERIFIED: {self.not_verified_because}")
+        return "\n".join(lines)
