@@ -45,16 +45,22 @@ class CostReport(Strict):
 
     @property
     def verdict(self) -> str:
-        """One sentence: which side takes less energy, by how much, and why."""
+        """Which side takes less energy, by how much, and which term decides it."""
         hybrid, digital = self.hybrid_energy, self.digital_energy
-        dominant = max(self.hybrid_energy_joule, key=lambda k: self.hybrid_energy_joule[k].typical)
         ratio = hybrid.typical / digital.typical
         side = (
-            f"digital needs {ratio:.1f} times less" if ratio > 1 else f"the chip needs {1 / ratio:.1f} times less"
+            f"digital needs {ratio:.2g} times less energy"
+            if ratio > 1
+            else f"the hybrid needs {1 / ratio:.2g} times less energy"
         )
         overlap = hybrid.low <= digital.high and digital.low <= hybrid.high
         certainty = "the ranges overlap, so this may turn round" if overlap else "the ranges do not overlap"
-        return f"At typical values {side} energy; {certainty}. Most of the chip's energy goes into: {dominant}."
+        largest = max(self.hybrid_energy_joule, key=lambda k: self.hybrid_energy_joule[k].typical)
+        share = self.hybrid_energy_joule[largest].typical / hybrid.typical
+        both = ", which both sides pay" if largest in self.digital_energy_joule else ""
+        return (
+            f"At typical values {side}; {certainty}. The hybrid's largest term is {largest}{both}: {share:.0%} of its total."
+        )
 
 
 @torch.no_grad()

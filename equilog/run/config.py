@@ -1,0 +1,72 @@
+"""Everything that decides a run's numbers, as data; written to ``config.yaml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from equilog.names import Strict, load_yaml, parse
+from equilog.tasks import get_task
+from equilog.tasks.task import ModelConfig
+from equilog.training import TrainConfig
+
+
+class VerifyConfig(Strict):
+    """How much of the test set the ladder climbs with."""
+
+    rest_samples: int = Field(default=100, ge=1)
+    """test samples settled at rest in ngspice (and in time in the twin)"""
+    settle_samples: int = Field(default=4, ge=0)
+    """of these, how many ngspice settles in time"""
+    chips: int = Field(default=20, ge=1)
+    """unseen chips on which the accuracy is measured, besides the one that is built"""
+
+
+class RunConfig(Strict):
+    """A run. The task's own defaults fill what is left out."""
+
+    task: str
+    hardware: str = "rram"
+    """preset name, or path of a technology file"""
+    seed: int = Field(default=0, ge=0)
+    """of initial weights, order, augmentation and training chips"""
+    chip_seed: int = Field(default=1, ge=0)
+    """of the chip that is built and verified"""
+    data: str | None = None
+    """folder with the data, if not the task's usual place"""
+    samples: int | None = Field(default=None, ge=16)
+    """use only this many training and test samples"""
+    model: ModelConfig
+    training: TrainConfig
+    verify: VerifyConfig = VerifyConfig()
+
+    @classmethod
+    def for_task(cls, task: str, overrides: dict[str, Any] | None = None, where: str = "configuration") -> RunConfig:
+        """Return the task's defaults with `overrides` (nested, as in YAML) laid over them.
+
+        Raises:
+            UserError: for an unknown task, an unknown key (naming the nearest) or an invalid value.
+        """
+        known = get_task(task)
+        base: dict[str, Any] = {
+            "task": task,
+            "model": known.model_defaults.model_dump(),
+            "training": known.train_defaults.model_dump(),
+            "verify": VerifyConfig().model_dump(),
+        }
+        return parse(cls, _merged(base, overrides or {}), where)
+
+    @classmethod
+    def read(cls, path: Path) -> RunConfig:
+        """Read a complete configuration, as a run folder holds it."""
+        return parse(cls, load_yaml(path), str(path))
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged

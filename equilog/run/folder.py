@@ -1,0 +1,185 @@
+"""The run folder: what lies in it, and writing that never leaves a half file under a whole file's name.
+
+    config.yaml  hardware.yaml     what was asked for; written first
+    state/                         training checkpoint; only while training is unfinished
+    model.safetensors              the trained weights
+    training.csv                   one row per epoch
+    circuit/                       the chip's netlist and test benches
+    waveforms.safetensors          transients, twin and ngspice
+    verify.json                    the ladder
+    metrics.json                   the figures in short; written when all of the above is there
+    report.html                    all of it to look at
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from equilog.cost import CostReport
+from equilog.devices.ladder import Ladder, Waveforms
+from equilog.devices.ladder_report import LadderReport
+from equilog.hardware import Chip, Spec, load_spec
+from equilog.model import HybridDEQ
+from equilog.names import UserError
+from equilog.run.config import RunConfig
+from equilog.tasks import get_task
+
+
+class RunFolder:
+    """A folder on disk, read and written file by file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.circuit = path / "circuit"
+        self.state = path / "state"
+        self.report = path / "report.html"
+
+    @property
+    def started(self) -> bool:
+        """Whether anything lies there already."""
+        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+
+    @property
+    def finished(self) -> bool:
+        """Whether a run went through to its metrics."""
+        return (self.path / "metrics.json").is_file()
+
+    def begin(self, config: RunConfig, spec: Spec) -> None:
+        """Make the folder and write down what was asked for."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write("config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        self._write(
+            "hardware.yaml", yaml.safe_dump(spec.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        )
+
+    def config(self) -> RunConfig:
+        """Read ``config.yaml``; raises ``UserError`` if this is no run folder."""
+        self._require("config.yaml", "is not a run folder")
+        return RunConfig.read(self.path / "config.yaml")
+
+    def spec(self) -> Spec:
+        """Read ``hardware.yaml``, the technology as it was when the run began."""
+        self._require("hardware.yaml", "is not a run folder")
+        return load_spec(self.path / "hardware.yaml")
+
+    def chip(self) -> Chip:
+        """Return the chip that this run builds."""
+        return Chip(self.spec(), self.config().chip_seed)
+
+    def save_model(self, model: HybridDEQ) -> None:
+        """Write the weights."""
+        tensors = {name: t.detach().contiguous() for name, t in model.state_dict().items()}
+        self._place("model.safetensors", lambda path: save_file(tensors, path))
+
+    def load_model(self) -> HybridDEQ:
+        """Return the trained model; raises ``UserError`` if training has not finished or the file is damaged."""
+        self._require("model.safetensors", "holds no trained model yet")
+        config = self.config()
+        model = get_task(config.task).build(config.model)
+        try:
+            model.load_state_dict(load_file(self.path / "model.safetensors"))
+        except (SafetensorError, RuntimeError) as error:
+            raise UserError(
+                f"{self.path}/model.safetensors does not fit config.yaml: {' '.join(str(error).split())}"
+            ) from None
+        return model
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights are there."""
+        return (self.path / "model.safetensors").is_file()
+
+    def save_training(self, rows: list[dict[str, Any]]) -> None:
+        """Write one line per epoch."""
+        keys = list(dict.fromkeys(key for row in rows for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, keys, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write("training.csv", text.getvalue())
+
+    def training(self) -> list[dict[str, str]]:
+        """Read the epochs; empty if none were trained."""
+        path = self.path / "training.csv"
+        if not path.is_file():
+            return []
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def save_ladder(self, ladder: Ladder) -> None:
+        """Write ``verify.json`` and the waveforms behind it."""
+        tensors = {}
+        for wave in ladder.waveforms:
+            for key in ("time_second", "twin", "ngspice"):
+                tensors[f"{wave.sample}.{key}"] = getattr(wave, key).contiguous()
+        if tensors:
+            self._place("waveforms.safetensors", lambda path: save_file(tensors, path))
+        else:
+            (self.path / "waveforms.safetensors").unlink(missing_ok=True)
+        self._write("verify.json", ladder.report.model_dump_json(indent=1))
+
+    def ladder(self) -> Ladder:
+        """Read what :meth:`save_ladder` wrote; raises ``UserError`` if the run was not verified yet."""
+        self._require("verify.json", "has not been verified yet (equilog verify RUN)")
+        data = json.loads((self.path / "verify.json").read_text(encoding="utf-8"))
+        data.pop("verified", None)  # derived from the rest
+        report = LadderReport.model_validate(data)
+        path = self.path / "waveforms.safetensors"
+        tensors: dict[str, Tensor] = load_file(path) if path.is_file() else {}
+        samples = sorted({int(key.partition(".")[0]) for key in tensors})
+        waves = [
+            Waveforms(k, *(tensors[f"{k}.{part}"] for part in ("time_second", "twin", "ngspice"))) for k in samples
+        ]
+        return Ladder(report, waves)
+
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        """Write ``metrics.json``: the run is whole."""
+        self._write("metrics.json", json.dumps(metrics, indent=1))
+
+    def metrics(self) -> dict[str, Any]:
+        """Read ``metrics.json``; raises ``UserError`` if the run has not finished."""
+        self._require("metrics.json", "is not finished (equilog run … --resume)")
+        found: dict[str, Any] = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
+        return found
+
+    def cost(self) -> CostReport | None:
+        """Return the estimate within the metrics, None if there was nothing to charge."""
+        data = self.metrics().get("cost")
+        return None if data is None else CostReport.model_validate(data)
+
+    def save_report(self, html: str) -> None:
+        """Write ``report.html``."""
+        self._write("report.html", html)
+
+    def _write(self, name: str, text: str) -> None:
+        self._place(name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def _place(self, name: str, write: Callable[[Path], object]) -> None:
+        """Write beside the final name and rename: readers see the old file or the new one, whole."""
+        handle, scratch = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+        os.close(handle)
+        try:
+            write(Path(scratch))
+            os.chmod(scratch, 0o644)
+            os.replace(scratch, self.path / name)
+        except BaseException:
+            Path(scratch).unlink(missing_ok=True)
+            raise
+
+    def _require(self, name: str, complaint: str) -> None:
+        if not (self.path / name).is_file():
+            raise UserError(f"{self.path} {complaint}: no {name}")
+
+
