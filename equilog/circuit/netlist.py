@@ -24,7 +24,7 @@ from equilog.hardware import ProgrammedLayer
 
 # Tight enough that the simulator's own error lies two decades below what verification allows.
 OP_OPTIONS = "reltol=1e-10 abstol=1e-18 vntol=1e-13 gmin=1e-15 itl1=500 itl2=500"
-TRAN_OPTIONS = "reltol=1e-6 abstol=1e-14 vntol=1e-9 chgtol=1e-18 trtol=1 gmin=1e-15 method=trap"
+TRAN_OPTIONS = "reltol=1e-8 abstol=1e-14 vntol=1e-9 chgtol=1e-18 trtol=1 gmin=1e-15 method=trap"
 RECORDED = ("v", "sp")
 
 
@@ -193,5 +193,3 @@ def _settle_bench(layer: ProgrammedLayer, played: Tensor, duration_second: float
     lines += [f"alter Vd{k} dc = {_number(value)}" for k, value in enumerate(volts)]
     lines += ["run", "write tran.raw", "quit 0", ".endc", ".end", ""]
     return "\n".join(lines)
-
-

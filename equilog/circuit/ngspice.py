@@ -81,7 +81,9 @@ class Ngspice:
                 out, _ = process.communicate(timeout=timeout_second)
             except subprocess.TimeoutExpired:
                 _kill(process)
-                raise NgspiceError(f"ngspice did not finish {command[-1]} within {timeout_second:g} s") from None
+                raise NgspiceError(
+                    f"ngspice did not finish {command[-1]} within {timeout_second:g} s"
+                ) from None
             except BaseException:
                 _kill(process)
                 raise
@@ -100,7 +102,12 @@ def find_ngspice() -> Ngspice:
         raise NgspiceMissingError(f"{wanted} is not on this machine; {INSTALL_HINT}")
     try:
         said = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            stdin=subprocess.DEVNULL,
         ).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NgspiceMissingError(f"{program} does not run: {error}") from None
@@ -109,7 +116,9 @@ def find_ngspice() -> Ngspice:
         raise NgspiceMissingError(f"{program} does not say that it is ngspice; {INSTALL_HINT}")
     version = int(match.group(1))
     if version < OLDEST_VERSION:
-        raise NgspiceMissingError(f"ngspice {version} is too old, expected {OLDEST_VERSION} or later; {INSTALL_HINT}")
+        raise NgspiceMissingError(
+            f"ngspice {version} is too old, expected {OLDEST_VERSION} or later; {INSTALL_HINT}"
+        )
     return Ngspice(program, version)
 
 

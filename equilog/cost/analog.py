@@ -28,7 +28,9 @@ def amplifier_watt(layer: ProgrammedLayer) -> Span:
 
 def activation_watt(layer: ProgrammedLayer) -> Span:
     """Return the power of all activation blocks: ``n · V_dd · I_bias``."""
-    return Span.of(layer.spec.activation.bias_ampere) * (layer.states * float(layer.spec.amplifier.supply_volt))
+    return Span.of(layer.spec.activation.bias_ampere) * (
+        layer.states * float(layer.spec.amplifier.supply_volt)
+    )
 
 
 @torch.no_grad()

@@ -130,7 +130,9 @@ def verify(
     v_a, v_s = moving.v_a, float(chip.spec.activation.v_out_volt)
     real = Settled(runs.v / v_a, runs.s / v_s, adc(layer, runs.s / v_s))
     rungs.append(
-        _compare("ngspice at rest", "twin at rest", real, twin, TOLERANCE_AT_REST, _accuracy(model, real.read, y))
+        _compare(
+            "ngspice at rest", "twin at rest", real, twin, TOLERANCE_AT_REST, _accuracy(model, real.read, y)
+        )
     )
     waves = _waveforms(layer, played, runs.waveforms)
     if waves:
@@ -250,7 +252,12 @@ def _at(trajectory: Trajectory, sample: int, time: Tensor) -> Tensor:
 
 
 def _compare(
-    name: str, against: str, found: Settled, reference: Settled, tolerance: float | None, accuracy: float | None
+    name: str,
+    against: str,
+    found: Settled,
+    reference: Settled,
+    tolerance: float | None,
+    accuracy: float | None,
 ) -> Rung:
     gap = torch.cat([(found.p - reference.p).abs(), (found.z - reference.z).abs()], dim=1)
     return Rung.of(

@@ -85,7 +85,11 @@ class LadderReport(Strict):
     @property
     def verified(self) -> bool:
         """Whether the simulator ran, every rung with a tolerance meets it, and the circuit is stable."""
-        return self.simulator is not None and self.settling.stable and all(r.agrees is not False for r in self.rungs)
+        return (
+            self.simulator is not None
+            and self.settling.stable
+            and all(r.agrees is not False for r in self.rungs)
+        )
 
     def rung(self, name: str) -> Rung | None:
         """Return a rung by name, None if it was not climbed."""
@@ -98,7 +102,9 @@ class LadderReport(Strict):
             tolerance = "" if r.tolerance is None else f"{r.tolerance:.0e}"
             verdict = {None: "", True: "ok", False: "FAILS"}[r.agrees]
             accuracy = "" if r.accuracy is None else f"{r.accuracy:.4f}"
-            lines.append(f"{r.rung:<17} {r.compared_with or '':<14} {error:>10} {tolerance:>10} {verdict:<5} {accuracy}")
+            lines.append(
+                f"{r.rung:<17} {r.compared_with or '':<14} {error:>10} {tolerance:>10} {verdict:<5} {accuracy}"
+            )
         if not self.settling.stable:
             lines.append("UNSTABLE: a pole of the linearised circuit lies in the right half plane")
         if self.simulator is None:

@@ -73,12 +73,17 @@ class Figure(float):
                 )
             bounds = {k: None if raw.get(k) is None else _number(raw[k]) for k in ("low", "high")}
             return cls(
-                _number(raw["value"]), str(raw.get("source", UNSOURCED)), valid=str(raw.get("valid", "")), **bounds
+                _number(raw["value"]),
+                str(raw.get("source", UNSOURCED)),
+                valid=str(raw.get("valid", "")),
+                **bounds,
             )
         return cls(_number(raw))
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
         """Validate from a number or mapping; serialise back to the same."""
         return core_schema.no_info_plain_validator_function(
             cls._parse,

@@ -1,14 +1,14 @@
 """The run folder: what lies in it, and writing that never leaves a half file under a whole file's name.
 
-    config.yaml  hardware.yaml     what was asked for; written first
-    state/                         training checkpoint; only while training is unfinished
-    model.safetensors              the trained weights
-    training.csv                   one row per epoch
-    circuit/                       the chip's netlist and test benches
-    waveforms.safetensors          transients, twin and ngspice
-    verify.json                    the ladder
-    metrics.json                   the figures in short; written when all of the above is there
-    report.html                    all of it to look at
+config.yaml  hardware.yaml     what was asked for; written first
+state/                         training checkpoint; only while training is unfinished
+model.safetensors              the trained weights
+training.csv                   one row per epoch
+circuit/                       the chip's netlist and test benches
+waveforms.safetensors          transients, twin and ngspice
+verify.json                    the ladder
+metrics.json                   the figures in short; written when all of the above is there
+report.html                    all of it to look at
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ class RunFolder:
         tensors: dict[str, Tensor] = load_file(path) if path.is_file() else {}
         samples = sorted({int(key.partition(".")[0]) for key in tensors})
         waves = [
-            Waveforms(k, *(tensors[f"{k}.{part}"] for part in ("time_second", "twin", "ngspice"))) for k in samples
+            Waveforms(k, *(tensors[f"{k}.{part}"] for part in ("time_second", "twin", "ngspice")))
+            for k in samples
         ]
         return Ladder(report, waves)
 
@@ -181,5 +182,3 @@ class RunFolder:
     def _require(self, name: str, complaint: str) -> None:
         if not (self.path / name).is_file():
             raise UserError(f"{self.path} {complaint}: no {name}")
-
-

@@ -28,7 +28,9 @@ Progress = Callable[[str, float], None]
 UNSEEN_CHIPS = 1_000_000
 
 
-def run(config: RunConfig, path: Path, *, resume: bool = False, progress: Progress | None = None) -> RunFolder:
+def run(
+    config: RunConfig, path: Path, *, resume: bool = False, progress: Progress | None = None
+) -> RunFolder:
     """Do everything for one task and return the finished folder.
 
     Args:
@@ -46,9 +48,13 @@ def run(config: RunConfig, path: Path, *, resume: bool = False, progress: Progre
     spec = load_spec(config.hardware)
     task = get_task(config.task)
     if folder.started and not resume:
-        raise UserError(f"{path} exists; choose another --out, go on with --resume, or replace it with --force")
+        raise UserError(
+            f"{path} exists; choose another --out, go on with --resume, or replace it with --force"
+        )
     if resume and folder.started and (folder.config(), folder.spec()) != (config, spec):
-        raise UserError(f"{path} was begun with another configuration; resume it with the same one, or use --force")
+        raise UserError(
+            f"{path} was begun with another configuration; resume it with the same one, or use --force"
+        )
     tell("loading data", 0.0)
     data = load_data(config)
     folder.begin(config, spec)
@@ -137,7 +143,9 @@ def accuracy(model: HybridDEQ, x: Tensor, y: Tensor, chip: Chip | None = None) -
     return hits / len(x)
 
 
-def _metrics(folder: RunFolder, model: HybridDEQ, data: Data, ladder: Ladder, tell: Progress) -> dict[str, Any]:
+def _metrics(
+    folder: RunFolder, model: HybridDEQ, data: Data, ladder: Ladder, tell: Progress
+) -> dict[str, Any]:
     config, chip, report = folder.config(), folder.chip(), ladder.report
     x, y, count = data.test_x, data.test_y, config.verify.chips
     chips = []

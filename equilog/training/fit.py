@@ -104,7 +104,9 @@ def fit(
         try:
             trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
         except (KeyboardInterrupt, SystemExit):
-            raise TrainingInterrupted(str(last) if last and last.exists() else "no epoch was finished") from None
+            raise TrainingInterrupted(
+                str(last) if last and last.exists() else "no epoch was finished"
+            ) from None
         if trainer.interrupted:
             raise TrainingInterrupted(str(last) if last and last.exists() else "no epoch was finished")
     return list(module.history)

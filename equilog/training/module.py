@@ -116,4 +116,6 @@ class CurriculumModule(lightning.LightningModule):
     def _refuse_if_broken(self, index: int, symptom: str) -> None:
         names = parameters_not_finite(self.model, lambda p: p)
         if names:
-            raise NotFiniteError(f"{self._where(index)}: {symptom}; inf or nan in parameter {', '.join(names)}")
+            raise NotFiniteError(
+                f"{self._where(index)}: {symptom}; inf or nan in parameter {', '.join(names)}"
+            )
