@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -81,9 +82,7 @@ class Ngspice:
                 out, _ = process.communicate(timeout=timeout_second)
             except subprocess.TimeoutExpired:
                 _kill(process)
-                raise NgspiceError(
-                    f"ngspice did not finish {command[-1]} within {timeout_second:g} s"
-                ) from None
+                raise NgspiceError(f"ngspice did not finish {command[-1]} within {timeout_second:g} s") from None
             except BaseException:
                 _kill(process)
                 raise
@@ -116,17 +115,13 @@ def find_ngspice() -> Ngspice:
         raise NgspiceMissingError(f"{program} does not say that it is ngspice; {INSTALL_HINT}")
     version = int(match.group(1))
     if version < OLDEST_VERSION:
-        raise NgspiceMissingError(
-            f"ngspice {version} is too old, expected {OLDEST_VERSION} or later; {INSTALL_HINT}"
-        )
+        raise NgspiceMissingError(f"ngspice {version} is too old, expected {OLDEST_VERSION} or later; {INSTALL_HINT}")
     return Ngspice(program, version)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

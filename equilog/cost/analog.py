@@ -28,9 +28,7 @@ def amplifier_watt(layer: ProgrammedLayer) -> Span:
 
 def activation_watt(layer: ProgrammedLayer) -> Span:
     """Return the power of all activation blocks: ``n · V_dd · I_bias``."""
-    return Span.of(layer.spec.activation.bias_ampere) * (
-        layer.states * float(layer.spec.amplifier.supply_volt)
-    )
+    return Span.of(layer.spec.activation.bias_ampere) * (layer.states * float(layer.spec.amplifier.supply_volt))
 
 
 @torch.no_grad()
@@ -52,8 +50,8 @@ def array_watt(layer: ProgrammedLayer, p: Tensor, z: Tensor, played: Tensor) -> 
     source = torch.cat([z * float(spec.activation.v_out_volt), played * full_scale, ones * full_scale], dim=1)
     plus, minus = layer.g_plus_siemens, layer.g_minus_siemens
     # Σ_k G⁺(−V_k − x_i)² + G⁻(V_k − x_i)², multiplied out so that no (batch, n, columns) array is needed.
-    devices = (
-        (source**2) @ (plus + minus).T + 2 * x * (source @ (plus - minus).T) + x**2 * (plus + minus).sum(1)
-    ).sum(1)
+    devices = ((source**2) @ (plus + minus).T + 2 * x * (source @ (plus - minus).T) + x**2 * (plus + minus).sum(1)).sum(
+        1
+    )
     feedback = ((v - x) ** 2).sum(1) / layer.r_feedback_ohm
     return float((devices + feedback).mean())

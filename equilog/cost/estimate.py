@@ -58,7 +58,10 @@ class CostReport(Strict):
         largest = max(self.hybrid_energy_joule, key=lambda k: self.hybrid_energy_joule[k].typical)
         share = self.hybrid_energy_joule[largest].typical / hybrid.typical
         both = ", which both sides pay" if largest in self.digital_energy_joule else ""
-        return f"At typical values {side}; {certainty}. The hybrid's largest term is {largest}{both}: {share:.0%} of its total."
+        return (
+            f"At typical values {side}; {certainty}. "
+            f"The hybrid's largest term is {largest}{both}: {share:.0%} of its total."
+        )
 
 
 @torch.no_grad()

@@ -18,9 +18,7 @@ class Span(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> Span:
         if not 0 <= self.low <= self.typical <= self.high:
-            raise ValueError(
-                f"expected 0 <= low <= typical <= high, got {self.low}, {self.typical}, {self.high}"
-            )
+            raise ValueError(f"expected 0 <= low <= typical <= high, got {self.low}, {self.typical}, {self.high}")
         return self
 
     @classmethod

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from scipy.interpolate import CubicHermiteSpline
@@ -130,9 +131,7 @@ def verify(
     v_a, v_s = moving.v_a, float(chip.spec.activation.v_out_volt)
     real = Settled(runs.v / v_a, runs.s / v_s, adc(layer, runs.s / v_s))
     rungs.append(
-        _compare(
-            "ngspice at rest", "twin at rest", real, twin, TOLERANCE_AT_REST, _accuracy(model, real.read, y)
-        )
+        _compare("ngspice at rest", "twin at rest", real, twin, TOLERANCE_AT_REST, _accuracy(model, real.read, y))
     )
     waves = _waveforms(layer, played, runs.waveforms)
     if waves:
@@ -194,10 +193,10 @@ def _simulate(
         circuit.write_circuit(layer, place, rest=played, settle=played[:count], duration_second=duration)
         at_rest = pool.submit(circuit.rest, simulator, place, layer.states, len(played))
         in_time = [pool.submit(circuit.settle, simulator, place, layer.states, k) for k in range(count)]
-        jobs = [at_rest, *in_time]
+        jobs: list[Future[Any]] = [at_rest, *in_time]
         try:
-            for done, job in enumerate(as_completed(jobs)):
-                job.result()
+            for done, finished in enumerate(as_completed(jobs)):
+                finished.result()
                 tell("settling the circuit in ngspice", 0.3 + 0.7 * (done + 1) / len(jobs))
         except BaseException:
             pool.shutdown(cancel_futures=True)

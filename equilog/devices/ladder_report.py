@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer, computed_field
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, computed_field
 
 from equilog.names import Strict
 
@@ -76,8 +76,8 @@ class LadderReport(Strict):
     settle_samples: int = 0
     rungs: list[Rung]
     settling: Settling
-    nodes: list[NodeError] = []
-    sample_errors: list[float] = []
+    nodes: list[NodeError] = Field(default_factory=list)
+    sample_errors: list[float] = Field(default_factory=list)
     codes_equal: float | None = None
     clipped_drives: float = 0.0
 
@@ -85,11 +85,7 @@ class LadderReport(Strict):
     @property
     def verified(self) -> bool:
         """Whether the simulator ran, every rung with a tolerance meets it, and the circuit is stable."""
-        return (
-            self.simulator is not None
-            and self.settling.stable
-            and all(r.agrees is not False for r in self.rungs)
-        )
+        return self.simulator is not None and self.settling.stable and all(r.agrees is not False for r in self.rungs)
 
     def rung(self, name: str) -> Rung | None:
         """Return a rung by name, None if it was not climbed."""

@@ -69,9 +69,7 @@ def solve_adjoint(
         return g - lam + (lam @ weight) * slope
 
     limit = torch.full_like(size[:, 0], rtol)
-    found = anderson(
-        residual, lambda r: r @ inverse, g @ inverse, lambda _: limit, max_steps=max_steps, memory=6
-    )
+    found = anderson(residual, lambda r: r @ inverse, g @ inverse, lambda _: limit, max_steps=max_steps, memory=6)
     lam = found.x
     left = ~found.converged
     if bool(left.any()):

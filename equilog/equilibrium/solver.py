@@ -64,9 +64,7 @@ class ChordSolver:
         # One cheap damped step first: slopes at the origin say little about slopes at rest.
         p = p + 0.5 * residual(p)
         inverse = chord_inverse(weight, system.activation.slope(p))
-        found = anderson(
-            residual, lambda r: r @ inverse.T, p, threshold, max_steps=self.max_steps, memory=self.memory
-        )
+        found = anderson(residual, lambda r: r @ inverse.T, p, threshold, max_steps=self.max_steps, memory=self.memory)
         p, norm, steps, done = found.x, found.residual, found.steps, found.converged
         if not bool(done.all()):
             left = ~done

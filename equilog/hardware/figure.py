@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler
@@ -81,9 +82,7 @@ class Figure(float):
         return cls(_number(raw))
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Validate from a number or mapping; serialise back to the same."""
         return core_schema.no_info_plain_validator_function(
             cls._parse,
@@ -99,6 +98,6 @@ def _number(raw: Any) -> float:
         number = float(raw)
     except ValueError:
         raise ValueError(f"{raw!r} is not a number") from None
-    if number != number or number in (float("inf"), float("-inf")):
+    if not math.isfinite(number):
         raise ValueError(f"{raw!r} is not a finite number")
     return number

@@ -12,7 +12,7 @@ R_f is chosen so that the largest weight uses the whole conductance range.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -87,8 +87,8 @@ class ProgrammedLayer:
 
     def to(self, dtype: torch.dtype) -> ProgrammedLayer:
         """Return a copy in another precision."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return ProgrammedLayer(**{k: v.to(dtype) if isinstance(v, Tensor) else v for k, v in values.items()})
+        tensors = {f.name: v.to(dtype) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        return replace(self, **tensors)  # type: ignore[arg-type]  # only tensors are replaced
 
 
 def source_volts(spec: Spec, layer: ProgrammedLayer) -> Tensor:

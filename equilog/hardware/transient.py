@@ -49,9 +49,7 @@ class Transient:
         steps_per_tau: time steps per ``τ = R_f C_f``; the error falls with the fourth power (8e-7 of V_a at 100).
     """
 
-    def __init__(
-        self, layer: ProgrammedLayer, played: Tensor, *, steps_per_tau: int = DEFAULT_STEPS_PER_TAU
-    ) -> None:
+    def __init__(self, layer: ProgrammedLayer, played: Tensor, *, steps_per_tau: int = DEFAULT_STEPS_PER_TAU) -> None:
         layer = layer.to(torch.float64)
         n = layer.states
         spec = layer.spec
@@ -99,9 +97,7 @@ class Transient:
     @torch.no_grad()
     def slope(self, w: Tensor) -> Tensor:
         """Return ``d(y, v)/dt`` for states ``w`` of shape ``(batch, n, 2)``, components y and v."""
-        return _apply(self.block, w) + torch.stack(
-            [self._drive(w[..., 1]), self.offset.expand_as(w[..., 1])], dim=-1
-        )
+        return _apply(self.block, w) + torch.stack([self._drive(w[..., 1]), self.offset.expand_as(w[..., 1])], dim=-1)
 
     @torch.no_grad()
     def states(self, grid: Tensor) -> Iterator[Tensor]:

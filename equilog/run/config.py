@@ -43,9 +43,7 @@ class RunConfig(Strict):
     verify: VerifyConfig = VerifyConfig()
 
     @classmethod
-    def for_task(
-        cls, task: str, overrides: dict[str, Any] | None = None, where: str = "configuration"
-    ) -> RunConfig:
+    def for_task(cls, task: str, overrides: dict[str, Any] | None = None, where: str = "configuration") -> RunConfig:
         """Return the task's defaults with `overrides` (nested, as in YAML) laid over them.
 
         Raises:

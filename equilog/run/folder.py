@@ -17,6 +17,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,18 @@ from equilog.names import UserError
 from equilog.run.config import RunConfig
 from equilog.tasks import get_task
 
+# Last first: a removal that is cut short must not leave a folder that looks finished.
+_FILES = (
+    "report.html",
+    "metrics.json",
+    "verify.json",
+    "waveforms.safetensors",
+    "training.csv",
+    "model.safetensors",
+    "hardware.yaml",
+    "config.yaml",
+)
+
 
 class RunFolder:
     """A folder on disk, read and written file by file."""
@@ -52,17 +65,27 @@ class RunFolder:
         return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
 
     @property
+    def is_run(self) -> bool:
+        """Whether a run was begun there."""
+        return (self.path / "config.yaml").is_file()
+
+    @property
     def finished(self) -> bool:
         """Whether a run went through to its metrics."""
         return (self.path / "metrics.json").is_file()
+
+    def clear(self) -> None:
+        """Remove what a run writes, and nothing else."""
+        for name in _FILES:
+            (self.path / name).unlink(missing_ok=True)
+        for inner in (self.circuit, self.state):
+            shutil.rmtree(inner, ignore_errors=True)
 
     def begin(self, config: RunConfig, spec: Spec) -> None:
         """Make the folder and write down what was asked for."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._write("config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-        self._write(
-            "hardware.yaml", yaml.safe_dump(spec.model_dump(mode="json", exclude_none=True), sort_keys=False)
-        )
+        self._write("hardware.yaml", yaml.safe_dump(spec.model_dump(mode="json", exclude_none=True), sort_keys=False))
 
     def config(self) -> RunConfig:
         """Read ``config.yaml``; raises ``UserError`` if this is no run folder."""
@@ -140,8 +163,7 @@ class RunFolder:
         tensors: dict[str, Tensor] = load_file(path) if path.is_file() else {}
         samples = sorted({int(key.partition(".")[0]) for key in tensors})
         waves = [
-            Waveforms(k, *(tensors[f"{k}.{part}"] for part in ("time_second", "twin", "ngspice")))
-            for k in samples
+            Waveforms(k, *(tensors[f"{k}.{part}"] for part in ("time_second", "twin", "ngspice"))) for k in samples
         ]
         return Ladder(report, waves)
 

@@ -14,7 +14,7 @@ from equilog import circuit
 from equilog.cost import CostReport, estimate
 from equilog.devices.ladder import Ladder, classify_on, verify
 from equilog.devices.twin import TwinDevice
-from equilog.hardware import Chip, load_spec
+from equilog.hardware import Chip, Spec, load_spec
 from equilog.hardware.twin import dac
 from equilog.model import HybridDEQ
 from equilog.names import UserError
@@ -29,14 +29,20 @@ UNSEEN_CHIPS = 1_000_000
 
 
 def run(
-    config: RunConfig, path: Path, *, resume: bool = False, progress: Progress | None = None
+    config: RunConfig,
+    path: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
 ) -> RunFolder:
     """Do everything for one task and return the finished folder.
 
     Args:
         config: what to do.
-        path: where to; must not exist or be empty, unless `resume`.
-        resume: go on with an interrupted run of the same configuration.
+        path: where to; must not exist or be empty, unless `resume` or `force`.
+        resume: go on with an interrupted run of the same configuration; a finished one is returned as it is.
+        force: replace the run that lies there. Files that no run writes are left alone.
         progress: called with a phrase and a fraction for each part of the work; training shows its own bar.
 
     Raises:
@@ -47,16 +53,15 @@ def run(
     tell = progress or (lambda _phrase, _done: None)
     spec = load_spec(config.hardware)
     task = get_task(config.task)
-    if folder.started and not resume:
-        raise UserError(
-            f"{path} exists; choose another --out, go on with --resume, or replace it with --force"
-        )
-    if resume and folder.started and (folder.config(), folder.spec()) != (config, spec):
-        raise UserError(
-            f"{path} was begun with another configuration; resume it with the same one, or use --force"
-        )
+    _check_place(folder, config, spec, resume=resume, force=force)
+    if resume and folder.finished:
+        if not folder.report.is_file():
+            draw(folder)
+        return folder
     tell("loading data", 0.0)
     data = load_data(config)
+    if force:
+        folder.clear()
     folder.begin(config, spec)
     if not folder.trained:
         with torch.random.fork_rng(devices=[]):
@@ -81,17 +86,35 @@ def run(
     return folder
 
 
+def _check_place(folder: RunFolder, config: RunConfig, spec: Spec, *, resume: bool, force: bool) -> None:
+    if not folder.started:
+        return
+    if force and not folder.is_run:
+        raise UserError(f"{folder.path} holds something other than a run; --force replaces runs only")
+    if not (resume or force):
+        raise UserError(f"{folder.path} exists; choose another --out, go on with --resume, or replace it with --force")
+    if resume and (folder.config(), folder.spec()) != (config, spec):
+        raise UserError(
+            f"{folder.path} was begun with another configuration; resume it with the same one, or use --force"
+        )
+
+
 def finish(folder: RunFolder, data: Data, tell: Progress) -> None:
     """Verify a trained run, measure and estimate it, and write metrics and report."""
-    from equilog.report import write_report  # noqa: PLC0415  (drawing is an extra; training works without)
-
     model = folder.load_model()
     ladder = verify_run(folder, data, tell)
     tell("measuring unseen chips", 0.0)
     folder.save_metrics(_metrics(folder, model, data, ladder, tell))
     tell("drawing the report", 0.0)
-    write_report(folder)
+    draw(folder)
     tell("done", 1.0)
+
+
+def draw(folder: RunFolder) -> Path:
+    """Write ``report.html`` of a finished run and return its path."""
+    from equilog.report import write_report  # noqa: PLC0415  (drawing is an extra; training works without)
+
+    return write_report(folder)
 
 
 def compile_run(folder: RunFolder, data: Data | None = None) -> list[Path]:
@@ -143,9 +166,7 @@ def accuracy(model: HybridDEQ, x: Tensor, y: Tensor, chip: Chip | None = None) -
     return hits / len(x)
 
 
-def _metrics(
-    folder: RunFolder, model: HybridDEQ, data: Data, ladder: Ladder, tell: Progress
-) -> dict[str, Any]:
+def _metrics(folder: RunFolder, model: HybridDEQ, data: Data, ladder: Ladder, tell: Progress) -> dict[str, Any]:
     config, chip, report = folder.config(), folder.chip(), ladder.report
     x, y, count = data.test_x, data.test_y, config.verify.chips
     chips = []

@@ -8,6 +8,7 @@ the same numbers as one that was not.
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,6 +98,7 @@ def fit(
     with warnings.catch_warnings(), _quiet_lightning():
         # Batches are slices of tensors in memory: worker processes would only slow them down.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
         trainer = _trainer(lightning, config, state, progress)
         last = None if state is None else state / "last.ckpt"
@@ -104,9 +106,7 @@ def fit(
         try:
             trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
         except (KeyboardInterrupt, SystemExit):
-            raise TrainingInterrupted(
-                str(last) if last and last.exists() else "no epoch was finished"
-            ) from None
+            raise TrainingInterrupted(str(last) if last and last.exists() else "no epoch was finished") from None
         if trainer.interrupted:
             raise TrainingInterrupted(str(last) if last and last.exists() else "no epoch was finished")
     return list(module.history)
@@ -144,7 +144,7 @@ class _EpochOrder(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.samples // self.batch_size)
+        return math.ceil(self.samples / self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(derived_seed(_ORDER, self.seed, self.epoch))
@@ -159,7 +159,7 @@ class _Tensors(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self.x, self.y = x, y
 
-    def __getitem__(self, index: list[int]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def __getitem__(self, index: list[int]) -> tuple[Tensor, Tensor]:
         return self.x[index], self.y[index]
 
 
@@ -168,12 +168,10 @@ def _trainer(lightning: Any, config: TrainConfig, state: Path | None, progress: 
 
     callbacks: list[Callback] = []
     if progress:
-        callbacks.append(RichProgressBar(leave=False))
+        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
     if state is not None:
         callbacks.append(
-            ModelCheckpoint(
-                dirpath=state, save_last=True, save_top_k=0, every_n_epochs=1, save_on_train_epoch_end=True
-            )
+            ModelCheckpoint(dirpath=state, save_last=True, save_top_k=0, every_n_epochs=1, save_on_train_epoch_end=True)
         )
     return lightning.Trainer(
         max_epochs=config.epochs,
@@ -189,7 +187,7 @@ def _trainer(lightning: Any, config: TrainConfig, state: Path | None, progress: 
     )
 
 
-class _quiet_lightning:  # noqa: N801
+class _quiet_lightning:
     """Keep Lightning's banners about accelerators out of the user's terminal."""
 
     def __enter__(self) -> None:

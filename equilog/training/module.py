@@ -97,9 +97,7 @@ class CurriculumModule(lightning.LightningModule):
         """AdamW under a one-cycle schedule over both stages."""
         c = self.config
         optimizer = torch.optim.AdamW(self.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, c.learning_rate, total_steps=c.epochs * self.batches
-        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, c.learning_rate, total_steps=c.epochs * self.batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -116,6 +114,4 @@ class CurriculumModule(lightning.LightningModule):
     def _refuse_if_broken(self, index: int, symptom: str) -> None:
         names = parameters_not_finite(self.model, lambda p: p)
         if names:
-            raise NotFiniteError(
-                f"{self._where(index)}: {symptom}; inf or nan in parameter {', '.join(names)}"
-            )
+            raise NotFiniteError(f"{self._where(index)}: {symptom}; inf or nan in parameter {', '.join(names)}")

@@ -18,13 +18,13 @@ TRAIN_SAMPLES = 898
 
 
 class Digits(Task):
-    """1,797 digits of 43 writers; the test part of UCI's optdigits, which scikit-learn ships."""
+    """1,797 digits of 13 writers: the test part of UCI's optdigits, which is all that scikit-learn ships."""
 
     name = "digits"
     summary = "scikit-learn's 8×8 handwritten digits, 10 classes"
     split = (
         "scikit-learn ships no split; this is the one of its documented example 'Recognizing hand-written digits': "
-        "the first 898 samples train, the last 899 test, unshuffled, so that most test writers are unseen"
+        "the first 898 samples train, the last 899 test, unshuffled"
     )
     caveat = "899 test samples: one standard error of an accuracy of 0.97 is 0.006"
     model_defaults = ModelConfig(states=32, drives=16, margin=0.3)

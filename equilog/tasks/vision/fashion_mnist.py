@@ -72,9 +72,7 @@ def _pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
     if labels.shape != images.shape[:1]:
         raise UserError(f"{folder}: {len(images)} {part} images and {len(labels)} labels")
     if labels.size and labels.max() > 9:
-        raise UserError(
-            f"{folder}: {part} label {labels.max()} at position {labels.argmax()}, expected 0 to 9"
-        )
+        raise UserError(f"{folder}: {part} label {labels.max()} at position {labels.argmax()}, expected 0 to 9")
     x = torch.from_numpy(images.astype(np.float32) / 255)[:, None]
     return x, torch.from_numpy(labels.astype(np.int64))
 
@@ -91,9 +89,7 @@ def _download() -> Path:
         import pooch  # noqa: PLC0415  (only needed where the data are not on the machine)
     except ImportError:
         raise UserError(f"Fashion-MNIST is not on this machine; {HOW_TO_GET}") from None
-    store = pooch.create(
-        pooch.os_cache("equilog") / "fashion-mnist", DOWNLOAD, registry=FILES, retry_if_failed=1
-    )
+    store = pooch.create(pooch.os_cache("equilog") / "fashion-mnist", DOWNLOAD, registry=FILES, retry_if_failed=1)
     try:
         paths = [store.fetch(name) for name in FILES]
     except Exception as error:  # pooch passes on whatever its transport raises

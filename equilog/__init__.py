@@ -1,0 +1,88 @@
+"""equilog: co-design deep equilibrium models with analog hardware, from a data set to a verified circuit.
+
+What is listed in ``__all__`` is the public API; everything else may change.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from equilog.cells import CircuitCell, MonotoneWeight
+    from equilog.circuit import find_ngspice, write_circuit
+    from equilog.cost import estimate
+    from equilog.devices import DigitalDevice, NgspiceDevice, TwinDevice, run_on, verify
+    from equilog.equilibrium import ChordSolver, EquilibriumLayer
+    from equilog.hardware import Chip, Spec, load_spec, preset_names
+    from equilog.model import HybridDEQ
+    from equilog.run import RunConfig, RunFolder, run
+    from equilog.tasks import get_task, task_names
+    from equilog.training import TrainConfig, fit
+
+_HOME = {
+    "ChordSolver": "equilibrium",
+    "Chip": "hardware",
+    "CircuitCell": "cells",
+    "DigitalDevice": "devices",
+    "EquilibriumLayer": "equilibrium",
+    "HybridDEQ": "model",
+    "MonotoneWeight": "cells",
+    "NgspiceDevice": "devices",
+    "RunConfig": "run",
+    "RunFolder": "run",
+    "Spec": "hardware",
+    "TrainConfig": "training",
+    "TwinDevice": "devices",
+    "estimate": "cost",
+    "find_ngspice": "circuit",
+    "fit": "training",
+    "get_task": "tasks",
+    "load_spec": "hardware",
+    "preset_names": "hardware",
+    "run": "run",
+    "run_on": "devices",
+    "task_names": "tasks",
+    "verify": "devices",
+    "write_circuit": "circuit",
+}
+
+__all__ = [
+    "Chip",
+    "ChordSolver",
+    "CircuitCell",
+    "DigitalDevice",
+    "EquilibriumLayer",
+    "HybridDEQ",
+    "MonotoneWeight",
+    "NgspiceDevice",
+    "RunConfig",
+    "RunFolder",
+    "Spec",
+    "TrainConfig",
+    "TwinDevice",
+    "estimate",
+    "find_ngspice",
+    "fit",
+    "get_task",
+    "load_spec",
+    "preset_names",
+    "run",
+    "run_on",
+    "task_names",
+    "verify",
+    "write_circuit",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: ``equilog --help`` should not wait for PyTorch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'equilog' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"equilog.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

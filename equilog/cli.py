@@ -1,0 +1,333 @@
+"""The command line: every command is one call into the library.
+
+Exit codes: 0 done; 2 a mistake that the message explains; 3 not verified because ngspice is missing; 4 the ladder
+disagrees or the chip is unstable; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import equilog
+from equilog.names import UserError
+
+if TYPE_CHECKING:
+    from equilog.devices.ladder_report import LadderReport
+    from equilog.hardware import Spec
+    from equilog.run import RunFolder
+
+MISTAKE, NOT_VERIFIED, DISAGREES, INTERRUPTED = 2, 3, 4, 130
+
+app = typer.Typer(
+    help="Co-design deep equilibrium models with analog hardware: from a data set to a verified circuit.",
+    epilog="Start with: equilog run digits",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+out, err = Console(), Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as written by: equilog run")]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Take the options that come before any command."""
+    if version:
+        out.print(equilog.__version__)
+        raise typer.Exit
+
+
+@app.command(
+    epilog="[bold]Examples[/bold]\n\n"
+    "equilog run digits\n\n"
+    "equilog run digits --hardware board --chip-seed 3 --out runs/board3\n\n"
+    "equilog run fashion-mnist --data ~/fashion-mnist\n\n"
+    "equilog run digits --config mine.yaml --json"
+)
+def run(
+    task: Annotated[str, typer.Argument(help="What to learn; see: equilog tasks")],
+    hardware: Annotated[
+        str | None,
+        typer.Option(help="Technology: a preset (see: equilog hardware) or a YAML file. Default: rram."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of weights, order, augmentation, training chips. Default: 0.")
+    ] = None,
+    chip_seed: Annotated[int | None, typer.Option(min=0, help="Which chip is built and verified. Default: 1.")] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Run folder to write. Default: runs/TASK-HARDWARE.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the data, if not the task's usual place.")] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=16, help="Use only this many training and test samples, for a quick look."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with any settings of config.yaml; options above win.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run that lies in the folder.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model for a technology, build one chip, settle its circuit in ngspice, write the report.
+
+    Ctrl-C is safe at any moment: the same command with --resume goes on.
+    """
+    from equilog.names import load_yaml
+    from equilog.run import RunConfig
+    from equilog.run import run as do_run
+
+    overrides = {} if config is None else load_yaml(config) or {}
+    if not isinstance(overrides, dict):
+        raise UserError(f"{config}: expected a mapping of keys to values")
+    options = {
+        "hardware": hardware,
+        "seed": seed,
+        "chip_seed": chip_seed,
+        "data": None if data is None else str(data),
+        "samples": samples,
+    }
+    overrides = overrides | {key: value for key, value in options.items() if value is not None}
+    if overrides.pop("task", task) != task:
+        raise UserError(f"{config} is for another task than {task!r}")
+    settings = RunConfig.for_task(task, overrides, str(config or "options"))
+    folder = out_folder or Path("runs") / f"{task}-{Path(settings.hardware).stem}"
+    try:
+        with _progress() as tell:
+            done = do_run(settings, folder, resume=resume, force=force, progress=tell)
+    except KeyboardInterrupt:
+        err.print(f"interrupted; go on with the same command and --out {folder} --resume", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    metrics = done.metrics()
+    report = done.ladder().report
+    if as_json:
+        _print_json(metrics)
+    else:
+        _print_run(done, metrics, report)
+    if report.simulator is None:
+        err.print(f"[red]not verified:[/red] {report.not_verified_because}", soft_wrap=True)
+    elif not report.verified:
+        err.print("[red]the ladder disagrees; see verify.json[/red]")
+        raise typer.Exit(DISAGREES)
+
+
+@app.command(epilog="[bold]Examples[/bold]\n\nequilog tasks\n\nequilog tasks --json")
+def tasks(as_json: Json = False) -> None:
+    """List the tasks that can be run, with their data and split."""
+    from equilog.tasks import get_task, task_names
+
+    known = [get_task(name) for name in task_names()]
+    if as_json:
+        _print_json([{"name": t.name, "summary": t.summary, "split": t.split, "caveat": t.caveat} for t in known])
+        return
+    table = Table("task", "what", "split", "caveat")
+    for t in known:
+        table.add_row(t.name, t.summary, t.split, t.caveat)
+    out.print(table)
+
+
+@app.command(
+    epilog="[bold]Examples[/bold]\n\nequilog hardware\n\nequilog hardware rram\n\n"
+    "equilog hardware my-process.yaml --json"
+)
+def hardware(
+    name: Annotated[
+        str | None, typer.Argument(help="A preset, or a YAML file of your own; all presets if left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the technologies, or one with every number and its source."""
+    from equilog.hardware import load_spec, preset_names
+
+    if name is not None:
+        spec = load_spec(name)
+        if as_json:
+            _print_json(spec.model_dump(mode="json", exclude_none=True))
+        else:
+            _print_spec(spec)
+        return
+    specs = [load_spec(preset) for preset in preset_names()]
+    if as_json:
+        _print_json([{"name": s.name, "summary": s.summary} for s in specs])
+        return
+    table = Table("preset", "what")
+    for s in specs:
+        table.add_row(s.name, s.summary)
+    out.print(table)
+
+
+@app.command("compile", epilog="[bold]Example[/bold]\n\nequilog compile runs/digits-rram")
+def compile_(run_folder: RunPath, as_json: Json = False) -> None:
+    """Write the circuit of a trained run: netlist and test benches."""
+    from equilog.run import RunFolder, compile_run
+
+    files = compile_run(RunFolder(run_folder))
+    if as_json:
+        _print_json([str(path) for path in files])
+        return
+    for path in files:
+        out.print(str(path), soft_wrap=True, highlight=False)
+
+
+@app.command(
+    epilog="[bold]Examples[/bold]\n\nequilog verify runs/digits-rram\n\n"
+    "equilog verify runs/digits-rram --json | jq .verified"
+)
+def verify(run_folder: RunPath, as_json: Json = False) -> None:
+    """Climb the ladder again: ideal, twin at rest, twin in time, ngspice. Exit 3 without ngspice, 4 if it disagrees."""
+    from equilog.run import RunFolder, verify_run
+
+    with _progress() as tell:
+        report = verify_run(RunFolder(run_folder), progress=tell).report
+    if as_json:
+        _print_json(json.loads(report.model_dump_json()))
+    else:
+        _print_ladder(report)
+    if report.simulator is None:
+        err.print(f"[red]not verified:[/red] {report.not_verified_because}", soft_wrap=True)
+        raise typer.Exit(NOT_VERIFIED)
+    if not report.verified:
+        raise typer.Exit(DISAGREES)
+
+
+@app.command(epilog="[bold]Example[/bold]\n\nequilog report runs/digits-rram")
+def report(run_folder: RunPath) -> None:
+    """Draw report.html again from what the run folder holds."""
+    from equilog.report import write_report
+    from equilog.run import RunFolder
+
+    write_report(RunFolder(run_folder))
+    out.print(str(run_folder / "report.html"), soft_wrap=True, highlight=False)
+
+
+def main() -> None:
+    """Entry point: mistakes become one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as mistake:
+        err.print(f"[red]error:[/red] {_plain(str(mistake))}", soft_wrap=True, highlight=False)
+        sys.exit(MISTAKE)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(INTERRUPTED)
+
+
+def _plain(text: str) -> str:
+    """Return text in which square brackets are no rich markup."""
+    return text.replace("[", r"\[")
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """Yield a function that moves a bar on stderr; a new phrase starts a new bar."""
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    bar = Progress(*columns, console=err, transient=True)
+    current: dict[str, Any] = {}
+
+    def tell(phrase: str, done: float) -> None:
+        if current.get("phrase") != phrase:
+            # Training draws a bar of its own on the same console: nothing of ours is live between phrases.
+            stop()
+            current.update(phrase=phrase, bar=bar.add_task(phrase, total=1.0))
+        bar.update(current["bar"], completed=done)
+        bar.refresh()
+
+    def stop() -> None:
+        if "bar" in current:
+            bar.remove_task(current.pop("bar"))
+
+    try:
+        yield tell
+    finally:
+        stop()
+
+
+def _print_json(data: Any) -> None:
+    sys.stdout.write(json.dumps(data, indent=1) + "\n")
+
+
+def _print_run(folder: RunFolder, metrics: dict[str, Any], report: LadderReport) -> None:
+    _print_ladder(report)
+    chips = metrics["accuracy_twin_unseen_chips"]
+    out.print(
+        f"accuracy on {metrics['test_samples']} test samples: ideal {metrics['accuracy_ideal']:.4f}, "
+        f"this chip {metrics['accuracy_twin']:.4f}, {chips['chips']} unseen chips {chips['mean']:.4f} on average and "
+        f"{chips['worst']:.4f} at worst",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if metrics["settling_time_max_second"] is not None:
+        out.print(
+            f"settling time {metrics['settling_time_median_second'] * 1e6:.3g} µs median, "
+            f"{metrics['settling_time_max_second'] * 1e6:.3g} µs at most",
+            highlight=False,
+        )
+    if metrics["cost_verdict"]:
+        out.print(metrics["cost_verdict"], highlight=False, soft_wrap=True)
+    out.print(f"report: {folder.report}", highlight=False, soft_wrap=True)
+
+
+def _print_ladder(report: LadderReport) -> None:
+    table = Table("rung", "against", "max error", "tolerance", "", "accuracy")
+    verdict = {None: "", True: "[green]agrees[/green]", False: "[red]DISAGREES[/red]"}
+    for r in report.rungs:
+        table.add_row(
+            r.rung,
+            r.compared_with or "",
+            "" if r.max_error is None else f"{r.max_error:.1e}",
+            "" if r.tolerance is None else f"{r.tolerance:.0e}",
+            verdict[r.agrees],
+            "" if r.accuracy is None else f"{r.accuracy:.4f}",
+        )
+    table.caption = f"{report.samples} samples at rest, {report.settle_samples} in time; errors in units of full scale"
+    out.print(table)
+    if not report.settling.stable:
+        out.print("[red]UNSTABLE:[/red] a pole of the linearised circuit lies in the right half plane")
+
+
+def _print_spec(spec: Spec) -> None:
+    table = Table(title=f"{spec.name}: {spec.summary}")
+    table.add_column("number", no_wrap=True)
+    table.add_column("value", no_wrap=True, justify="right")
+    table.add_column("range", no_wrap=True)
+    table.add_column("source and validity")
+    group = ""
+    for name, figure in spec.figures().items():
+        if group not in ("", name.partition(".")[0]):
+            table.add_section()
+        group = name.partition(".")[0]
+        spread = (
+            "" if figure.low is None and figure.high is None else " … ".join(f"{b:g}" for b in figure.bounds()[::2])
+        )
+        table.add_row(name, f"{figure:g}", spread, _plain("; ".join(filter(None, (figure.source, figure.valid)))))
+    if (sigma := spec.crossbar.programming_sigma) is not None:
+        table.add_section()
+        terms = ", ".join(f"{c:g}" for c in sigma.coefficients_siemens)
+        table.add_row(
+            "crossbar.programming_sigma",
+            f"{len(sigma.coefficients_siemens)} terms",
+            "",
+            _plain(
+                f"σ(x) = Σ cₖ xᵏ S, x = G/g_max, c = {terms}; {'; '.join(filter(None, (sigma.source, sigma.valid)))}"
+            ),
+        )
+    out.print(table)
+
+
+if __name__ == "__main__":
+    main()
