@@ -48,11 +48,12 @@ class CostReport(Strict):
         """Which side takes less energy, by how much, and which term decides it."""
         hybrid, digital = self.hybrid_energy, self.digital_energy
         ratio = hybrid.typical / digital.typical
-        side = (
-            f"digital needs {ratio:.2g} times less energy"
-            if ratio > 1
-            else f"the hybrid needs {1 / ratio:.2g} times less energy"
-        )
+        if 0.95 < ratio < 1.05:
+            side = "both need the same energy to within 5 %"
+        elif ratio > 1:
+            side = f"digital needs {ratio:.2g} times less energy"
+        else:
+            side = f"the hybrid needs {1 / ratio:.2g} times less energy"
         overlap = hybrid.low <= digital.high and digital.low <= hybrid.high
         certainty = "the ranges overlap, so this may turn round" if overlap else "the ranges do not overlap"
         largest = max(self.hybrid_energy_joule, key=lambda k: self.hybrid_energy_joule[k].typical)

@@ -99,9 +99,8 @@ def fit(
         # Batches are slices of tensors in memory: worker processes would only slow them down.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")
-        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
-        trainer = _trainer(lightning, config, state, progress)
         last = None if state is None else state / "last.ckpt"
+        trainer = _trainer(lightning, config, last, progress)
         resume = str(last) if last is not None and last.exists() else None
         try:
             trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
@@ -163,23 +162,23 @@ class _Tensors(Dataset[tuple[Tensor, Tensor]]):
         return self.x[index], self.y[index]
 
 
-def _trainer(lightning: Any, config: TrainConfig, state: Path | None, progress: bool) -> lightning.Trainer:
-    from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar  # noqa: PLC0415
+def _trainer(lightning: Any, config: TrainConfig, last: Path | None, progress: bool) -> lightning.Trainer:
+    from lightning.pytorch.callbacks import Callback, RichProgressBar  # noqa: PLC0415
+
+    from equilog.training.checkpoint import EpochCheckpoint  # noqa: PLC0415
 
     callbacks: list[Callback] = []
     if progress:
         callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
-    if state is not None:
-        callbacks.append(
-            ModelCheckpoint(dirpath=state, save_last=True, save_top_k=0, every_n_epochs=1, save_on_train_epoch_end=True)
-        )
+    if last is not None:
+        callbacks.append(EpochCheckpoint(last))
     return lightning.Trainer(
         max_epochs=config.epochs,
         accelerator="cpu",
         devices=1,
         callbacks=callbacks,
         logger=False,
-        enable_checkpointing=state is not None,
+        enable_checkpointing=last is not None,
         enable_model_summary=False,
         enable_progress_bar=progress,
         gradient_clip_val=config.gradient_clip,
