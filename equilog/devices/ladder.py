@@ -65,7 +65,7 @@ def verify(
     y: Tensor | None = None,
     *,
     settle_samples: int = 4,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     simulator: Ngspice | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Ladder:
@@ -127,7 +127,7 @@ def verify(
         )
         return Ladder(report, [])
 
-    runs = _simulate(simulator, layer, played, settle_samples, settling, folder, tell)
+    runs = _simulate(simulator, layer, played, settle_samples, settling, None if folder is None else Path(folder), tell)
     v_a, v_s = moving.v_a, float(chip.spec.activation.v_out_volt)
     real = Settled(runs.v / v_a, runs.s / v_s, adc(layer, runs.s / v_s))
     rungs.append(

@@ -1,5 +1,43 @@
-"""Figures and the HTML report."""
+"""The HTML report of a finished run: one file, every figure in it, nothing fetched from anywhere.
+
+Drawing needs matplotlib, jinja2 and schemdraw, an optional extra; nothing of it is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from equilog.names import UserError
+
+if TYPE_CHECKING:
+    from equilog.run.folder import RunFolder
+
+NEEDED = ("matplotlib", "jinja2", "schemdraw")
+
+__all__ = ["write_report"]
 
 
-def write_report(folder):
-    folder.save_report("<html></html>")
+def write_report(folder: RunFolder) -> Path:
+    """Draw a finished run and write ``report.html`` into its folder.
+
+    The same run gives the same file, byte for byte.
+
+    Returns:
+        the path of the report.
+
+    Raises:
+        UserError: if the run is not finished, or the drawing libraries are not installed.
+    """
+    for name in NEEDED:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            raise UserError(
+                "the report needs matplotlib, jinja2 and schemdraw: pip install 'equilog[report]'"
+            ) from None
+    from equilog.report.html import render  # noqa: PLC0415  (an optional extra)
+
+    folder.save_report(render(folder))
+    return folder.report

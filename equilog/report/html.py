@@ -1,0 +1,84 @@
+"""The page: figures and tables of a run put into the template; everything that is text is escaped."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+import jinja2
+from markupsafe import Markup, escape
+
+from equilog.report import tables, units
+from equilog.report.accuracy import accuracy_plate
+from equilog.report.cost import cost_plates
+from equilog.report.findings import Findings, gather, verdict
+from equilog.report.rungs import ladder_plate
+from equilog.report.schematic import schematic_plate
+from equilog.report.settling import settling_plate, stability_plate
+from equilog.report.style import css_variables
+from equilog.report.training import training_plate
+from equilog.report.waveforms import waveform_plate
+from equilog.report.weights import weights_plate
+from equilog.run.folder import RunFolder
+from equilog.tasks import get_task
+
+
+def render(folder: RunFolder) -> str:
+    """Return the report of a finished run as one HTML document.
+
+    Raises:
+        UserError: if the run is not finished.
+    """
+    return page(gather(folder))
+
+
+def page(run: Findings) -> str:
+    """Return the HTML document of what was found."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_shipped),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["formula"] = _formula
+    task = get_task(run.config.task)
+    settling = [p for p in (settling_plate(run), stability_plate(run)) if p is not None]
+    return environment.get_template("template.html.j2").render(
+        style=Markup(_shipped("style.css")),
+        light=css_variables(dark=False),
+        dark=css_variables(dark=True),
+        run=run,
+        task=task,
+        verdict=verdict(run),
+        tiles=tables.tiles(run),
+        rungs=tables.rung_rows(run),
+        nodes=tables.node_rows(run.report.nodes),
+        samples=tables.sample_rows(run),
+        top=tables.TOP,
+        ladder=ladder_plate(run),
+        waveforms=waveform_plate(run),
+        accuracy=accuracy_plate(run),
+        settling=settling,
+        cost_plates=[] if run.cost is None else cost_plates(run.cost),
+        cost_rows=[] if run.cost is None else tables.cost_rows(run.cost),
+        power=[] if run.cost is None else tables.power_rows(run.cost),
+        components=[] if run.cost is None else tables.component_rows(run.cost),
+        training=training_plate(run),
+        schematic=schematic_plate(run),
+        weights=weights_plate(run),
+        technology=tables.technology_rows(run),
+        command=tables.command(run.config),
+        departures=tables.departures(run.config),
+        config=tables.config_text(run.config),
+        units=units,
+    )
+
+
+def _formula(text: str) -> Markup:
+    """Return text, escaped, with V_a and its like set as formulas are."""
+    return Markup(re.sub(r"\b([A-Z])_([a-z0-9]+)\b", r"\1<sub>\2</sub>", str(escape(text))))
+
+
+def _shipped(name: str) -> str:
+    return (resources.files("equilog.report") / name).read_text(encoding="utf-8")

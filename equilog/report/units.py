@@ -1,0 +1,104 @@
+"""Numbers as people read them: 81.2 ns, 353 nJ, 5.3 × 10⁻¹¹, 97.9 %."""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "—"
+# Between number and unit: a line never breaks there.
+NBSP = "\u00a0"
+_PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+# How the keys of a technology name their units.
+_SUFFIXES = {
+    "siemens": "S",
+    "hertz": "Hz",
+    "volt": "V",
+    "farad": "F",
+    "second": "s",
+    "joule": "J",
+    "ampere": "A",
+    "ohm": "Ω",
+    "watt": "W",
+    "over_id": "1/V",
+}
+
+
+def engineering(value: float | None, unit: str = "", *, digits: int = 3, trim: bool = False) -> str:
+    """Return `value` with an SI prefix and its unit; `trim` drops trailing zeros of exact numbers."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return ("−" if value < 0 else "") + "∞"
+    number, prefix = _scaled(value, digits)
+    decimals = max(0, digits - 1 - _decade(number))
+    text = f"{number:.{decimals}f}"
+    if trim and "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text}{NBSP}{prefix}{unit}".replace("-", "−").rstrip()
+
+
+def axis_unit(largest: float, unit: str) -> tuple[float, str]:
+    """Return the factor and the prefixed unit with which an axis up to `largest` reads well."""
+    if not (math.isfinite(largest) and largest > 0):
+        return 1.0, unit
+    power = _power(_decade(largest))
+    return 10.0**-power, _PREFIXES[power] + unit
+
+
+def scientific(value: float | None, digits: int = 2) -> str:
+    """Return ``5.3 × 10⁻¹¹``; whole powers of ten without their factor, and 0.01 to 99 as people write them."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if value == 0 or math.isinf(value):
+        return "0" if value == 0 else "∞"
+    if 0.01 <= abs(value) < 99.5:
+        decimals = max(0, digits - 1 - _decade(float(f"{value:.{digits - 1}e}")))
+        return f"{value:.{decimals}f}".replace("-", "−")
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    power = "10" + str(int(exponent)).translate(SUPERSCRIPT)
+    if float(mantissa) == 1:
+        return power
+    return f"{mantissa}{NBSP}×{NBSP}{power}".replace("-", "−")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return a fraction as ``97.9 %``."""
+    return MISSING if value is None or math.isnan(value) else f"{100 * value:.{digits}f}{NBSP}%"
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``1 sample``, ``20 samples``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def plain(value: float) -> str:
+    """Return a number without unit as short as it is exact enough: 10,000, 0.02, 32."""
+    if value == int(value) and abs(value) < 1e6:
+        return f"{int(value):,}".replace("-", "−")
+    if abs(value) >= 1e6 or 0 < abs(value) < 1e-3:
+        return scientific(value)
+    return f"{value:.4g}".replace("-", "−")
+
+
+def figure_text(key: str, value: float) -> str:
+    """Return a technology's number with the unit that its key names."""
+    for suffix, unit in _SUFFIXES.items():
+        if key.endswith(f"_{suffix}"):
+            return f"{plain(value)}{NBSP}{unit}" if "/" in unit else engineering(value, unit, trim=True)
+    return plain(value)
+
+
+def _decade(value: float) -> int:
+    return 0 if value == 0 else math.floor(math.log10(abs(value)) + 1e-12)
+
+
+def _power(decade: int) -> int:
+    return min(max(3 * (decade // 3), -18), 12)
+
+
+def _scaled(value: float, digits: int) -> tuple[float, str]:
+    # Rounded first: 999.6 ns is 1.00 µs.
+    rounded = float(f"{value:.{digits - 1}e}")
+    power = _power(_decade(rounded))
+    return rounded / 10.0**power, _PREFIXES[power]

@@ -1,0 +1,364 @@
+"""The report of a tiny run, opened in a real browser: every figure is there, drawn, legible and harmless."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from equilog.cost import CostReport
+from equilog.devices.ladder import Ladder
+from equilog.hardware import load_spec
+from equilog.names import UserError
+from equilog.run import RunConfig, RunFolder
+from equilog.run.pipeline import finish, load_data
+from equilog.tasks import get_task
+
+pytest.importorskip("matplotlib", reason="the report is an optional extra")
+pytest.importorskip("jinja2", reason="the report is an optional extra")
+pytest.importorskip("schemdraw", reason="the report is an optional extra")
+pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+
+from equilog.report import units, write_report
+from equilog.report.accuracy import standard_interval
+from equilog.report.style import spread
+
+ALWAYS = [
+    "fig-ladder", "fig-accuracy", "fig-settling", "fig-stability", "fig-energy", "fig-latency", "fig-training",
+    "fig-schematic", "fig-weights",
+]  # fmt: skip
+HOSTILE = '<script>alert(1)</script> & "<img src=x onerror=alert(2)>" $\\frac{1}{2}$ {{ 7*7 }}'
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+def make_run(path: Path) -> RunFolder:
+    """Return a finished run of an untrained model: everything but the learning is real."""
+    config = RunConfig.for_task(
+        "digits",
+        {
+            "samples": 40,
+            "model": {"states": 4, "drives": 3},
+            "verify": {"rest_samples": 8, "settle_samples": 2, "chips": 3},
+        },
+    )
+    folder = RunFolder(path)
+    folder.begin(config, load_spec("rram"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        folder.save_model(get_task("digits").build(config.model))
+    folder.save_training(
+        [
+            {"epoch": k, "stage": "ideal" if k < 3 else "twin", "loss": 2.3 / (k + 1), "accuracy": 0.1 + 0.1 * k}
+            | ({"test_accuracy_ideal": 0.3} if k == 2 else {})
+            for k in range(6)
+        ]
+    )
+    finish(folder, load_data(config), lambda _phrase, _done: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unverified(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EQUILOG_NGSPICE", "no-such-program")
+        return make_run(tmp_path_factory.mktemp("unverified"))
+
+
+@pytest.fixture(scope="module")
+def verified(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    if shutil.which(os.environ.get("EQUILOG_NGSPICE", "ngspice")) is None:
+        pytest.skip("ngspice is not installed")
+    return make_run(tmp_path_factory.mktemp("verified"))
+
+
+@pytest.fixture
+def copy(unverified: RunFolder, tmp_path: Path) -> RunFolder:
+    """Return the unverified run to be tampered with."""
+    shutil.copytree(unverified.path, tmp_path / "run")
+    return RunFolder(tmp_path / "run")
+
+
+def rewrite_ladder(folder: RunFolder, **changes: Any) -> None:
+    ladder = folder.ladder()
+    folder.save_ladder(Ladder(ladder.report.model_copy(update=changes), ladder.waveforms))
+
+
+def rewrite_metrics(folder: RunFolder, **changes: Any) -> None:
+    folder.save_metrics(folder.metrics() | changes)
+
+
+def read(folder: RunFolder) -> str:
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+def banner(page: str) -> tuple[str, str]:
+    """Return the banner's class and its text."""
+    found = re.search(r'<div id="verdict" class="verdict (\w+)">(.*?)</div>', page, re.DOTALL)
+    assert found is not None
+    return found.group(1), html.unescape(re.sub(r"<[^>]+>", " ", found.group(2)))
+
+
+class Tags(HTMLParser):
+    """Collects every element and attribute of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+
+# --- in the browser ------------------------------------------------------------------------------------------
+
+MEASURE = """
+<pre id="measured"></pre><script>
+const box = e => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; };
+const size = e => { try { const b = e.getBBox(); return b.width + b.height; } catch (_) { return 0; } };
+const figures = {};
+for (const f of document.querySelectorAll("figure")) figures[f.id] = {
+  box: box(f),
+  svgs: [...f.querySelectorAll("svg")].map(s => ({
+    id: s.id, box: box(s),
+    drawn: [...s.querySelectorAll("path, use, image, circle")].filter(e => !e.closest("defs") && size(e) > 0).length,
+    texts: [...s.querySelectorAll("text")].filter(e => e.textContent.trim()).map(e => [e.textContent, box(e)]),
+  })),
+  caption: f.querySelector("figcaption").textContent,
+};
+const ids = [...document.querySelectorAll("[id]")].map(e => e.id);
+document.getElementById("measured").textContent = JSON.stringify({
+  figures, twice: ids.filter((id, k) => ids.indexOf(id) !== k),
+  dangling: [...document.querySelectorAll("use")].map(u => u.getAttribute("xlink:href") || u.getAttribute("href"))
+    .filter(h => !document.getElementById(h.slice(1))),
+  fetched: performance.getEntriesByType("resource").map(r => r.name),
+  overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+});
+</script>
+"""
+
+
+def chromium(profile: Path, *arguments: str) -> str:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not installed")
+    done = subprocess.run(
+        [program, *FLAGS, f"--user-data-dir={profile}", *arguments],
+        capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return done.stdout
+
+
+def measure(folder: RunFolder, scratch: Path, width: int) -> dict[str, Any]:
+    """Return what the browser says of the page's figures; a script is let in for that, into a copy."""
+    page = folder.report.read_text(encoding="utf-8")
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy"[^>]*>', page)
+    assert policy is not None
+    copied = scratch / "measured.html"
+    copied.write_text(page.replace(policy.group(0), "").replace("</body>", MEASURE + "</body>"), encoding="utf-8")
+    dom = chromium(scratch / "profile", f"--window-size={width},1200", "--dump-dom", copied.as_uri())
+    found = re.search(r'<pre id="measured">(\{.*?\})</pre>', dom, re.DOTALL)
+    assert found is not None, "the page did not come up"
+    measured: dict[str, Any] = json.loads(html.unescape(found.group(1)))
+    return measured
+
+
+def overlaps(texts: list[tuple[str, list[float]]]) -> list[tuple[str, str]]:
+    """Return pairs of labels that lie on each other by more than a hair."""
+    pairs = []
+    for k, (one, (x, y, w, h)) in enumerate(texts):
+        for other, (x2, y2, w2, h2) in texts[k + 1 :]:
+            across = min(x + w, x2 + w2) - max(x, x2)
+            down = min(y + h, y2 + h2) - max(y, y2)
+            # A line's box is taller than its letters: neighbouring lines touch without being in the way.
+            if across > 1 and down > 0.35 * min(h, h2):
+                pairs.append((one, other))
+    return pairs
+
+
+@pytest.mark.browser
+@pytest.mark.ngspice
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1300, 420])
+def test_every_figure_is_drawn_in_the_browser(verified: RunFolder, tmp_path: Path, width: int) -> None:
+    seen = measure(verified, tmp_path, width)
+    assert sorted(seen["figures"]) == sorted([*ALWAYS, "fig-waveforms"])
+    for name, figure in seen["figures"].items():
+        assert figure["svgs"], name
+        assert len(figure["caption"]) > 40, name
+        for svg in figure["svgs"]:
+            where = svg["id"]
+            assert svg["box"][2] > 250, where
+            assert svg["box"][3] > 80, where
+            assert svg["drawn"] >= 5, where
+            assert len(svg["texts"]) >= 4, where
+            assert overlaps(svg["texts"]) == [], where
+    assert len(seen["figures"]["fig-waveforms"]["svgs"]) == 2
+    assert seen["twice"] == []
+    assert seen["dangling"] == []
+    assert seen["fetched"] == []
+    assert seen["overflow"] <= 0, "the page is wider than the window"
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1300, 420])
+def test_screenshot_is_not_blank(unverified: RunFolder, tmp_path: Path, width: int) -> None:
+    from matplotlib.image import imread
+
+    picture = tmp_path / "page.png"
+    chromium(tmp_path / "profile", f"--window-size={width},4000", f"--screenshot={picture}", unverified.report.as_uri())
+    pixels = imread(picture)[..., :3]
+    assert pixels.shape[:2] == (4000, width)
+    for part in range(4):
+        assert pixels[1000 * part : 1000 * (part + 1)].std() > 0.02, f"part {part} is one colour"
+    # The red banner is in the first screen, in its own colour.
+    red = (pixels[:900, :, 0] - pixels[:900, :, 1] > 0.4).sum()
+    assert red > 200
+
+
+# --- what it says ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.ngspice
+def test_verified_run_says_so(verified: RunFolder) -> None:
+    page = verified.report.read_text(encoding="utf-8")
+    colour, text = banner(page)
+    assert colour == "good"
+    assert re.search(r"Verified in ngspice \d+: 8 samples at rest, 2 in time", text)
+    for phrase in ("Wan et al.", "unshuffled", "equilog run digits --hardware rram --seed 0 --chip-seed 1"):
+        assert phrase in page
+    assert "samples = 40" in page, "departures from the defaults are named"
+    assert len(page) < 2_000_000
+
+
+def test_without_ngspice_it_says_in_red_how_to_get_it(unverified: RunFolder) -> None:
+    page = unverified.report.read_text(encoding="utf-8")
+    colour, text = banner(page)
+    assert colour == "bad"
+    assert "Not verified: no-such-program is not on this machine" in text
+    assert "apt-get install ngspice" in text
+    assert "Verified in" not in page
+    assert 'id="fig-waveforms"' not in page
+
+
+def test_failing_rung_is_named(copy: RunFolder) -> None:
+    report = copy.ladder().report
+    rungs = [
+        r.model_copy(update={"agrees": False, "max_error": 3e-3}) if r.rung == "twin in time" else r
+        for r in report.rungs
+    ]
+    rewrite_ladder(copy, rungs=rungs, simulator="ngspice 39", not_verified_because=None)
+    colour, text = banner(read(copy))
+    assert colour == "bad"
+    assert "Disagrees: twin in time" in text
+    assert "3.0 × 10⁻³" in text.replace("\u00a0", " ")
+
+
+def test_unstable_circuit_that_never_rests_still_gives_a_report(copy: RunFolder) -> None:
+    report = copy.ladder().report
+    settling = report.settling.model_copy(
+        update={"spectral_abscissa_per_second": 2e6, "time_second": [float("inf")] * report.samples}
+    )
+    rewrite_ladder(copy, settling=settling)
+    rewrite_metrics(copy, cost=None, cost_verdict=None, settling_time_median_second=None, settling_time_max_second=None)
+    copy.save_training([])
+    page = read(copy)
+    colour, text = banner(page)
+    assert colour == "bad"
+    assert "Unstable" in text
+    assert "8 of 8 samples did not come to rest" in text
+    assert "not verified in a circuit simulator" in text
+    assert "There is no estimate" in page
+    assert 'id="fig-training"' not in page
+    assert 'id="fig-settling"' not in page
+    assert 'id="fig-stability"' in page
+
+
+def test_hostile_text_stays_text(copy: RunFolder) -> None:
+    spec = copy.spec()
+    amplifier = spec.amplifier.model_copy(update={"dc_gain": type(spec.amplifier.dc_gain)(1e4, HOSTILE, valid=HOSTILE)})
+    config = copy.config().model_copy(update={"hardware": f"./{HOSTILE}.yaml", "data": HOSTILE})
+    copy.begin(config, spec.model_copy(update={"summary": HOSTILE, "amplifier": amplifier}))
+    rewrite_ladder(copy, not_verified_because=HOSTILE)
+    cost = copy.cost()
+    assert isinstance(cost, CostReport)
+    energy = cost.hybrid_energy_joule | {HOSTILE: cost.hybrid_energy_joule["ADC"]}
+    hostile = cost.model_copy(update={"hybrid_energy_joule": energy, "digital_target": HOSTILE})
+    rewrite_metrics(copy, cost=hostile.model_dump(), cost_verdict=HOSTILE)
+    page = read(copy)
+    parsed = Tags()
+    parsed.feed(page)
+    assert not parsed.tags & {"script", "img", "iframe", "object", "embed", "link", "foreignobject"}
+    assert not [a for a in parsed.attributes if a[1].startswith("on")]
+    outside = [v for _, name, v in parsed.attributes if name in ("href", "xlink:href", "src") and v]
+    assert all(v.startswith(("#", "data:image/png")) for v in outside)
+    assert page.count("&lt;script&gt;alert(1)") >= 6
+    assert "{{ 7*7 }}" in page
+
+
+def test_same_run_gives_the_same_bytes(unverified: RunFolder) -> None:
+    first = unverified.report.read_bytes()
+    # Another process, other hashes, another's matplotlib settings.
+    (unverified.path / "matplotlibrc").write_text("lines.linewidth: 9\nsvg.fonttype: path\n")
+    code = (
+        "import sys; from pathlib import Path; from equilog.run import RunFolder; "
+        "from equilog.report import write_report; write_report(RunFolder(Path(sys.argv[1])))"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": "7", "MATPLOTLIBRC": str(unverified.path / "matplotlibrc")}
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
+    subprocess.run([sys.executable, "-c", code, str(unverified.path)], check=True, timeout=120, env=environment)
+    assert unverified.report.read_bytes() == first
+
+
+def test_missing_libraries_are_named(unverified: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "schemdraw", None)
+    with pytest.raises(UserError, match=r"pip install 'equilog\[report\]'"):
+        write_report(unverified)
+
+
+# --- small parts ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (8.12e-8, "s", "81.2 ns"), (3.534e-7, "J", "353 nJ"), (9.996e-7, "s", "1.00 µs"), (0, "V", "0.00 V"),
+        (-4.39e-5, "S", "−43.9 µS"), (20307.6, "Ω", "20.3 kΩ"), (float("inf"), "s", "∞"), (None, "s", "—"),
+    ],
+)  # fmt: skip
+def test_engineering_notation(value: float | None, unit: str, text: str) -> None:
+    assert units.engineering(value, unit).replace("\u00a0", " ") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(5.28e-11, "5.3 × 10⁻¹¹"), (1e-6, "10⁻⁶"), (0.961, "0.96"), (0.0, "0"), (9.99e-3, "10⁻²"), (None, "—")],
+)
+def test_scientific_notation(value: float | None, text: str) -> None:
+    assert units.scientific(value).replace("\u00a0", " ") == text
+
+
+def test_error_bar_is_the_binomial_standard_error_and_open_at_the_ends() -> None:
+    low, high = standard_interval(0.7, 10_000)
+    assert (high - low) / 2 == pytest.approx((0.7 * 0.3 / 10_000) ** 0.5, rel=1e-3)
+    assert standard_interval(1.0, 100)[0] < 1.0
+
+
+def test_labels_are_spread_in_order() -> None:
+    placed = spread([0.0, 0.01, 0.02, 5.0], 1.0)
+    assert placed == pytest.approx([-0.99, 0.01, 1.01, 5.0])
