@@ -31,7 +31,9 @@ class CostReport(Strict):
     components: dict[str, int]
     digital_target: str
     digital_steps: float
-    settling_quantile: str
+    """mean solver steps a sample"""
+    digital_solver: str
+    """the cheapest of the solvers tried"""
 
     @property
     def hybrid_energy(self) -> Span:
@@ -114,7 +116,7 @@ def estimate(
     end_joule = {name: work.energy_joule(target) for name, work in ends.items()}
     end_second = {name: work.latency_second(target) for name, work in ends.items()}
     half_code = 0.5 / (2 ** (int(spec.adc.bits) - 1) - 1)
-    solve, steps = equilibrium_work(model.cell, drive, half_code)
+    solve, steps, solver = equilibrium_work(model.cell, drive, half_code)
     return CostReport(
         hybrid_energy_joule=end_joule
         | {name: power * on for name, power in watt.items()}
@@ -129,5 +131,5 @@ def estimate(
         components=component_count(layer),
         digital_target=f"{target.name}: {target.summary}",
         digital_steps=steps,
-        settling_quantile=f"slowest of {len(settling_second)} samples",
+        digital_solver=solver,
     )

@@ -225,6 +225,7 @@ def _watch(moving: Transient, layer: ProgrammedLayer, twin: Settled) -> tuple[Se
         time_constant_second=tau,
         spectral_abscissa_per_second=slowest,
         noise_gain=float(layer.noise_gain.mean()),
+        largest_output_volt=float(rest_volt.abs().max()),
     )
     return settling, watched
 

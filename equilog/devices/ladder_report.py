@@ -60,6 +60,8 @@ class Settling(Strict):
     """largest real part of any pole of the circuit linearised at rest, amplifiers included"""
     noise_gain: float
     """mean over neurons"""
+    largest_output_volt: float
+    """largest amplifier output at rest; neither twin nor macro-model has rails that would clip it"""
 
     @property
     def stable(self) -> bool:

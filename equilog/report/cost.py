@@ -66,7 +66,7 @@ def cost_plates(cost: CostReport) -> list[Plate]:
             "fig-latency",
             "Latency of one inference",
             [_draw("fig-latency", "Latency of one inference", latency, "s")],
-            f"The same for time, at batch 1. The chip is charged the settling time of the {cost.settling_quantile}; "
+            "The same for time, at batch 1. The chip is charged the settling time of the slowest verified sample; "
             "conversions do not overlap with anything.",
         ),
     ]

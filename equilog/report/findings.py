@@ -11,7 +11,7 @@ from equilog.devices.ladder import Ladder
 from equilog.devices.ladder_report import LadderReport, Rung
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import ProgrammedLayer, Spec
-from equilog.report.units import count, percent, scientific
+from equilog.report.units import count, engineering, percent, scientific
 from equilog.run.config import RunConfig
 from equilog.run.folder import RunFolder
 
@@ -113,6 +113,12 @@ def _remarks(run: Findings) -> list[str]:
         remarks.append(f"{percent(report.clipped_drives)} of the drives lie outside the DACs' range and clip.")
     if report.codes_equal is not None and report.codes_equal < 1:
         remarks.append(f"{percent(1 - report.codes_equal)} of the ADC codes differ between twin and ngspice.")
+    swing, rail = report.settling.largest_output_volt, float(run.spec.amplifier.supply_volt) / 2
+    if swing > rail:
+        remarks.append(
+            f"Amplifier outputs reach {engineering(swing, 'V')}; a supply of {engineering(2 * rail, 'V')} would clip them "
+            f"at ±{engineering(rail, 'V')}. Rails are not modelled yet."
+        )
     return remarks
 
 
