@@ -23,7 +23,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from equilog.run import RunConfig, run
+from equilog.pipeline import run
+from equilog.runs import RunConfig
 
 COLUMNS = (
     "accuracy_ideal",

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from equilog.equilibrium import ChordSolver, EquilibriumLayer
     from equilog.hardware import Chip, Spec, load_spec, preset_names
     from equilog.model import HybridDEQ
-    from equilog.run import RunConfig, RunFolder, run
+    from equilog.pipeline import run
+    from equilog.runs import RunConfig, RunFolder
     from equilog.tasks import get_task, task_names
     from equilog.training import TrainConfig, fit
 
@@ -31,8 +32,8 @@ _HOME = {
     "HybridDEQ": "model",
     "MonotoneWeight": "cells",
     "NgspiceDevice": "devices",
-    "RunConfig": "run",
-    "RunFolder": "run",
+    "RunConfig": "runs",
+    "RunFolder": "runs",
     "Spec": "hardware",
     "TrainConfig": "training",
     "TwinDevice": "devices",
@@ -42,7 +43,7 @@ _HOME = {
     "get_task": "tasks",
     "load_spec": "hardware",
     "preset_names": "hardware",
-    "run": "run",
+    "run": "pipeline",
     "run_on": "devices",
     "task_names": "tasks",
     "verify": "devices",

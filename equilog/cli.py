@@ -24,7 +24,7 @@ from equilog.names import UserError
 if TYPE_CHECKING:
     from equilog.devices.ladder_report import LadderReport
     from equilog.hardware import Spec
-    from equilog.run import RunFolder
+    from equilog.runs import RunFolder
 
 MISTAKE, NOT_VERIFIED, DISAGREES, INTERRUPTED = 2, 3, 4, 130
 
@@ -89,8 +89,8 @@ def run(
     Ctrl-C is safe at any moment: the same command with --resume goes on.
     """
     from equilog.names import load_yaml
-    from equilog.run import RunConfig
-    from equilog.run import run as do_run
+    from equilog.pipeline import run as do_run
+    from equilog.runs import RunConfig
 
     overrides = {} if config is None else load_yaml(config) or {}
     if not isinstance(overrides, dict):
@@ -174,7 +174,8 @@ def hardware(
 @app.command("compile", epilog="[bold]Example[/bold]\n\nequilog compile runs/digits-rram")
 def compile_(run_folder: RunPath, as_json: Json = False) -> None:
     """Write the circuit of a trained run: netlist and test benches."""
-    from equilog.run import RunFolder, compile_run
+    from equilog.pipeline import compile_run
+    from equilog.runs import RunFolder
 
     files = compile_run(RunFolder(run_folder))
     if as_json:
@@ -190,7 +191,8 @@ def compile_(run_folder: RunPath, as_json: Json = False) -> None:
 )
 def verify(run_folder: RunPath, as_json: Json = False) -> None:
     """Climb the ladder again: ideal, twin at rest, twin in time, ngspice. Exit 3 without ngspice, 4 if it disagrees."""
-    from equilog.run import RunFolder, verify_run
+    from equilog.pipeline import verify_run
+    from equilog.runs import RunFolder
 
     with _progress() as tell:
         report = verify_run(RunFolder(run_folder), progress=tell).report
@@ -209,7 +211,7 @@ def verify(run_folder: RunPath, as_json: Json = False) -> None:
 def report(run_folder: RunPath) -> None:
     """Draw report.html again from what the run folder holds."""
     from equilog.report import write_report
-    from equilog.run import RunFolder
+    from equilog.runs import RunFolder
 
     write_report(RunFolder(run_folder))
     out.print(str(run_folder / "report.html"), soft_wrap=True, highlight=False)

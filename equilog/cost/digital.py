@@ -75,9 +75,9 @@ def module_work(module: nn.Module, sample: Tensor) -> Work:
 def equilibrium_work(cell: CircuitCell, drive: Tensor, tolerance: float) -> tuple[Work, float, str]:
     """Count what the cheapest of three digital solvers needs, per sample, for the answer that the converters resolve.
 
-    Picard iteration; Anderson acceleration; the chord method, which also applies ``(I − W D̄)⁻¹`` in every step. Per step:
-    Wφ(p), that inverse where it is used, two passes over Anderson's differences, n activations; all matrices are fetched
-    again at every step. Making the inverse is shared by all samples and left out.
+    Picard iteration; Anderson acceleration; the chord method, which also applies ``(I − W D̄)⁻¹`` in every step. A step
+    is Wφ(p), that inverse where it is used, two passes over Anderson's differences and n activations; all matrices are
+    fetched again at every step. Making the inverse is shared by all samples and left out.
 
     Args:
         cell: the trained cell.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from equilog.names import UserError
 
 if TYPE_CHECKING:
-    from equilog.run.folder import RunFolder
+    from equilog.runs.folder import RunFolder
 
 NEEDED = ("matplotlib", "jinja2", "schemdraw")
 

@@ -12,8 +12,8 @@ from equilog.devices.ladder_report import LadderReport, Rung
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import ProgrammedLayer, Spec
 from equilog.report.units import count, engineering, percent, scientific
-from equilog.run.config import RunConfig
-from equilog.run.folder import RunFolder
+from equilog.runs.config import RunConfig
+from equilog.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def _remarks(run: Findings) -> list[str]:
     swing, rail = report.settling.largest_output_volt, float(run.spec.amplifier.supply_volt) / 2
     if swing > rail:
         remarks.append(
-            f"Amplifier outputs reach {engineering(swing, 'V')}; a supply of {engineering(2 * rail, 'V')} would clip them "
-            f"at ±{engineering(rail, 'V')}. Rails are not modelled yet."
+            f"Amplifier outputs reach {engineering(swing, 'V')}; a supply of {engineering(2 * rail, 'V')} would clip "
+            f"them at ±{engineering(rail, 'V')}. Rails are not modelled yet."
         )
     return remarks
 

@@ -19,7 +19,7 @@ from equilog.report.style import css_variables
 from equilog.report.training import training_plate
 from equilog.report.waveforms import waveform_plate
 from equilog.report.weights import weights_plate
-from equilog.run.folder import RunFolder
+from equilog.runs.folder import RunFolder
 from equilog.tasks import get_task
 
 

@@ -23,7 +23,7 @@ from equilog.report.units import (
     plain,
     scientific,
 )
-from equilog.run.config import RunConfig
+from equilog.runs.config import RunConfig
 
 TOP = 10
 

@@ -1,49 +1,35 @@
-"""The training loop: Lightning carries it, every random number is a function of seed and step.
+"""The training loop: Lightning carries it, and a run that was killed ends with the same numbers.
 
-Nothing random is drawn from a running generator: the order of an epoch depends on ``(seed, epoch)``, the chip and the
-augmentation of a step on ``(seed, step)``. A run that was killed therefore repeats the epoch it was in and ends with
-the same numbers as one that was not.
+The order of an epoch depends on ``(seed, epoch)``, the chip and the augmentation of a step on ``(seed, step)``, so a
+resumed run repeats the epoch it was in exactly.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from equilog.hardware import Chip, Spec
+from equilog.hardware import Spec
 from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.training.config import TrainConfig
+from equilog.training.finite import check_finite
+from equilog.training.randomness import EpochOrder
 
 if TYPE_CHECKING:
     import lightning
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-
-# Chips met in training come from another stream than the small seeds that people give to the chip they deploy on.
-_CHIP, _AUGMENT, _ORDER = 1, 2, 3
-
-
-class NotFiniteError(UserError):
-    """Inf or nan in data, loss, gradient or parameter; the message names batch and parameter."""
+    from equilog.training.module import Augment
 
 
 class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C during training; the state up to the last epoch is in the checkpoint named by the message."""
-
-
-def derived_seed(*parts: int) -> int:
-    """Return a 63-bit seed that depends on all of `parts`, well spread even for neighbouring ones."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
 def fit(
@@ -92,7 +78,7 @@ def fit(
         raise UserError("training needs Lightning: pip install 'equilog[train]'") from None
     from equilog.training.module import CurriculumModule  # noqa: PLC0415
 
-    sampler = _EpochOrder(len(x), config.batch_size, seed)
+    sampler = EpochOrder(len(x), config.batch_size, seed)
     module = CurriculumModule(model, spec, config, seed, len(sampler), augment, after_ideal)
     loader = DataLoader(_Tensors(x, y), sampler=sampler, batch_size=None)
     with warnings.catch_warnings(), _quiet_lightning():
@@ -109,47 +95,6 @@ def fit(
         if trainer.interrupted:
             raise TrainingInterrupted(str(last) if last and last.exists() else "no epoch was finished")
     return list(module.history)
-
-
-def check_finite(x: Tensor, what: str) -> None:
-    """Raise :class:`NotFiniteError` naming the first sample and position with inf or nan."""
-    bad = (~torch.isfinite(x)).nonzero()
-    if len(bad):
-        sample, *position = bad[0].tolist()
-        where = f", position {tuple(position)}" if position else ""
-        raise NotFiniteError(
-            f"{what}: sample {sample}{where} is {float(x[tuple(bad[0])])}; "
-            f"{len(torch.unique(bad[:, 0]))} of {len(x)} samples hold inf or nan"
-        )
-
-
-def training_chip(spec: Spec, seed: int, step: int) -> Chip:
-    """Return the chip that step `step` of a run with this seed meets."""
-    return Chip(spec, derived_seed(_CHIP, seed, step))
-
-
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """Return the generator for the augmentation of one step."""
-    return torch.Generator().manual_seed(derived_seed(_AUGMENT, seed, step))
-
-
-class _EpochOrder(Sampler[list[int]]):
-    """Batches of shuffled indices; the order depends on seed and epoch alone."""
-
-    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
-        self.samples, self.batch_size, self.seed, self.epoch = samples, batch_size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return math.ceil(self.samples / self.batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(derived_seed(_ORDER, self.seed, self.epoch))
-        order = torch.randperm(self.samples, generator=generator).tolist()
-        for start in range(0, self.samples, self.batch_size):
-            yield order[start : start + self.batch_size]
 
 
 class _Tensors(Dataset[tuple[Tensor, Tensor]]):
@@ -198,13 +143,3 @@ class _quiet_lightning:
     def __exit__(self, *exc: object) -> None:
         for logger, level in zip(self._loggers, self._levels):
             logger.setLevel(level)
-
-
-def parameters_not_finite(model: nn.Module, of: Callable[[nn.Parameter], Tensor | None]) -> list[str]:
-    """Return the names of parameters whose value or gradient (chosen by `of`) holds inf or nan."""
-    found = []
-    for name, parameter in model.named_parameters():
-        tensor = of(parameter)
-        if tensor is not None and not bool(torch.isfinite(tensor).all()):
-            found.append(name)
-    return found

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from equilog.hardware import Spec
 from equilog.model import HybridDEQ
 from equilog.training.config import TrainConfig
-from equilog.training.fit import Augment, NotFiniteError, parameters_not_finite, step_generator, training_chip
+from equilog.training.finite import NotFiniteError, parameters_not_finite
+from equilog.training.randomness import step_generator, training_chip
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class CurriculumModule(lightning.LightningModule):

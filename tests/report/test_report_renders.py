@@ -20,8 +20,8 @@ from equilog.cost import CostReport
 from equilog.devices.ladder import Ladder
 from equilog.hardware import load_spec
 from equilog.names import UserError
-from equilog.run import RunConfig, RunFolder
-from equilog.run.pipeline import finish, load_data
+from equilog.pipeline import finish, load_data
+from equilog.runs import RunConfig, RunFolder
 from equilog.tasks import get_task
 
 pytest.importorskip("matplotlib", reason="the report is an optional extra")
@@ -316,7 +316,7 @@ def test_same_run_gives_the_same_bytes(unverified: RunFolder) -> None:
     # Another process, other hashes, another's matplotlib settings.
     (unverified.path / "matplotlibrc").write_text("lines.linewidth: 9\nsvg.fonttype: path\n")
     code = (
-        "import sys; from pathlib import Path; from equilog.run import RunFolder; "
+        "import sys; from pathlib import Path; from equilog.runs import RunFolder; "
         "from equilog.report import write_report; write_report(RunFolder(Path(sys.argv[1])))"
     )
     environment = os.environ | {"PYTHONHASHSEED": "7", "MATPLOTLIBRC": str(unverified.path / "matplotlibrc")}

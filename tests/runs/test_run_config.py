@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from equilog.names import UserError
-from equilog.run import RunConfig
+from equilog.runs import RunConfig
 
 
 def test_task_defaults_fill_what_is_left_out() -> None:

@@ -18,8 +18,9 @@ from equilog.hardware import Chip, Spec, load_spec
 from equilog.hardware.twin import dac
 from equilog.model import HybridDEQ
 from equilog.names import UserError
-from equilog.run.config import RunConfig
-from equilog.run.folder import RunFolder
+from equilog.report import write_report
+from equilog.runs.config import RunConfig
+from equilog.runs.folder import RunFolder
 from equilog.tasks import Data, get_task
 from equilog.training import fit
 
@@ -56,7 +57,7 @@ def run(
     _check_place(folder, config, spec, resume=resume, force=force)
     if resume and folder.finished:
         if not folder.report.is_file():
-            draw(folder)
+            write_report(folder)
         return folder
     tell("loading data", 0.0)
     data = load_data(config)
@@ -106,15 +107,8 @@ def finish(folder: RunFolder, data: Data, tell: Progress) -> None:
     tell("measuring unseen chips", 0.0)
     folder.save_metrics(_metrics(folder, model, data, ladder, tell))
     tell("drawing the report", 0.0)
-    draw(folder)
+    write_report(folder)
     tell("done", 1.0)
-
-
-def draw(folder: RunFolder) -> Path:
-    """Write ``report.html`` of a finished run and return its path."""
-    from equilog.report import write_report  # noqa: PLC0415  (drawing is an extra; training works without)
-
-    return write_report(folder)
 
 
 def compile_run(folder: RunFolder, data: Data | None = None) -> list[Path]:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from equilog.names import UserError
-from equilog.run import RunConfig, RunFolder, compile_run, run
-from equilog.run import folder as folder_module
+from equilog.pipeline import compile_run, run
+from equilog.runs import RunConfig, RunFolder
+from equilog.runs import folder as folder_module
 
 TINY = {
     "samples": 64,
@@ -154,7 +155,8 @@ def test_a_run_killed_in_training_resumes_to_the_same_weights(finished: RunFolde
     script = f"""
 import os, signal, sys
 from pathlib import Path
-from equilog.run import RunConfig, run
+from equilog.pipeline import run
+from equilog.runs import RunConfig
 from equilog.training.checkpoint import EpochCheckpoint
 saved = EpochCheckpoint.on_train_epoch_end
 def save_and_die(self, *args):

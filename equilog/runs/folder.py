@@ -34,7 +34,7 @@ from equilog.devices.ladder_report import LadderReport
 from equilog.hardware import Chip, Spec, load_spec
 from equilog.model import HybridDEQ
 from equilog.names import UserError
-from equilog.run.config import RunConfig
+from equilog.runs.config import RunConfig
 from equilog.tasks import get_task
 
 # Last first: a removal that is cut short must not leave a folder that looks finished.
