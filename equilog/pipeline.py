@@ -18,7 +18,7 @@ from equilog.hardware import Chip, Spec, load_spec
 from equilog.hardware.twin import dac
 from equilog.model import HybridDEQ
 from equilog.names import UserError
-from equilog.report import write_report
+from equilog.report import check_installed, write_report
 from equilog.runs.config import RunConfig
 from equilog.runs.folder import RunFolder
 from equilog.tasks import Data, get_task
@@ -54,6 +54,7 @@ def run(
     tell = progress or (lambda _phrase, _done: None)
     spec = load_spec(config.hardware)
     task = get_task(config.task)
+    check_installed()
     _check_place(folder, config, spec, resume=resume, force=force)
     if resume and folder.finished:
         if not folder.report.is_file():

@@ -5,7 +5,7 @@ Drawing needs matplotlib, jinja2 and schemdraw, an optional extra; nothing of it
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 NEEDED = ("matplotlib", "jinja2", "schemdraw")
 
-__all__ = ["write_report"]
+__all__ = ["check_installed", "write_report"]
+
+
+def check_installed() -> None:
+    """Raise ``UserError`` unless the drawing libraries are there; asked before hours of training, not after."""
+    if any(importlib.util.find_spec(name) is None for name in NEEDED):
+        raise UserError(f"the report needs {', '.join(NEEDED)}: pip install 'equilog[report]'")
 
 
 def write_report(folder: RunFolder) -> Path:
@@ -30,13 +36,7 @@ def write_report(folder: RunFolder) -> Path:
     Raises:
         UserError: if the run is not finished, or the drawing libraries are not installed.
     """
-    for name in NEEDED:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            raise UserError(
-                "the report needs matplotlib, jinja2 and schemdraw: pip install 'equilog[report]'"
-            ) from None
+    check_installed()
     from equilog.report.html import render  # noqa: PLC0415  (an optional extra)
 
     folder.save_report(render(folder))
