@@ -1,0 +1,92 @@
+"""Small things to test with: systems, specs, programmed layers and models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from equilog.cells import AffineSystem, CircuitCell, MonotoneWeight, Tanh
+from equilog.hardware import Chip, ProgrammedLayer, Spec, load_spec, program
+from equilog.hardware.spec import spec_from_data
+from equilog.model import HybridDEQ
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=generator(seed))
+
+
+def monotone(n: int, norm: float, seed: int, margin: float = 0.3) -> Tensor:
+    """A monotone weight whose skew part is scaled until ‖W‖₂ is about `norm`; the margin does not change.
+
+    A single state has no skew part: its weight is what the module makes it.
+    """
+    torch.manual_seed(seed)
+    weight = MonotoneWeight(n, margin, scale=0.5, dtype=torch.float64)().detach()
+    symmetric, skew = (weight + weight.T) / 2, (weight - weight.T) / 2
+    size = torch.linalg.matrix_norm(skew, 2)
+    return symmetric + skew * (norm / size if size > 0 else 0.0)
+
+
+def system(n: int, batch: int, norm: float = 3.0, seed: int = 0, size: float = 1.0) -> AffineSystem:
+    return AffineSystem(monotone(n, norm, seed), size * normal(seed + 1, batch, n), Tanh())
+
+
+def spec_data(preset: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A preset as plain data, with values under dotted names replaced; None leaves a key out."""
+    data = load_spec(preset).model_dump()
+    for name, value in (changes or {}).items():
+        *path, key = name.split(".")
+        block = data
+        for part in path:
+            block = block[part]
+        if value is None:
+            block.pop(key, None)
+        else:
+            block[key] = value
+    return yaml.safe_load(yaml.safe_dump(data))
+
+
+def spec_with(preset: str, changes: dict[str, Any] | None = None) -> Spec:
+    return spec_from_data(spec_data(preset, changes), "test")
+
+
+CONTINUOUS = {"crossbar.levels": None, "crossbar.programming_sigma": None}
+NO_MISMATCH = CONTINUOUS | {
+    "amplifier.offset_sigma_volt": 0.0,
+    "activation.gain_sigma": 0.0,
+    "activation.offset_sigma_volt": 0.0,
+}
+
+
+def matrices(n: int, m: int, seed: int = 0, norm: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
+    return monotone(n, norm, seed), normal(seed + 1, n, m), 0.3 * normal(seed + 2, n)
+
+
+def layer_of(spec: Spec, n: int, m: int, seed: int = 0, norm: float = 2.0) -> ProgrammedLayer:
+    return program(matrices(n, m, seed, norm), Chip(spec, seed))
+
+
+def drives(batch: int, m: int, seed: int = 0) -> Tensor:
+    return 2 * torch.rand(batch, m, dtype=torch.float64, generator=generator(seed)) - 1
+
+
+def tiny_model(seed: int = 0, features: int = 4, states: int = 3, drives: int = 2, classes: int = 2) -> HybridDEQ:
+    torch.manual_seed(seed)
+    return HybridDEQ(
+        nn.Sequential(nn.Linear(features, drives), nn.Tanh()),
+        CircuitCell(states, drives),
+        nn.Linear(states, classes),
+    )
+
+
+def tiny_data(samples: int = 20, features: int = 4) -> tuple[Tensor, Tensor]:
+    """Inputs and the labels of a rule that a tiny model can learn."""
+    x = torch.randn(samples, features, generator=generator(7))
+    return x, (x[:, 0] > 0).long()
