@@ -12,9 +12,7 @@ from equilog.hardware import Chip, load_spec, program
 from equilog.hardware.transient import Transient
 
 A0, GBW = 1e4, 1e8
-spec = load_spec("ideal")
-amplifier = {**spec.amplifier.model_dump(), "dc_gain": A0, "gbw_hertz": GBW, "c_feedback_farad": 1e-16}
-spec = type(spec).model_validate({**spec.model_dump(), "amplifier": amplifier})
+spec = load_spec("ideal").changed(amplifier={"dc_gain": A0, "gbw_hertz": GBW, "c_feedback_farad": 1e-16})
 
 rows = []
 for fan_in in (32, 128, 512):

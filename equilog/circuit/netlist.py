@@ -9,7 +9,8 @@ Folder layout:
     settle_K.cir    test bench: transient of sample K from discharged capacitors
 
 Nodes: ``xI`` virtual ground, ``vI`` amplifier output, ``spI``/``snI`` activation output in both polarities, ``dpK``/
-``dnK`` DAC K, ``refp``/``refn`` bias reference. Nothing that a user named ever reaches a deck.
+``dnK`` DAC K, ``refp``/``refn`` bias reference. The one thing of a user's that reaches a deck is the technology's
+name, in a comment; it is checked again here, because a deck can run commands.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from torch import Tensor
 
 from equilog.hardware import ProgrammedLayer
+from equilog.hardware.spec import NAME_PATTERN
 
 # Tight enough that the simulator's own error lies two decades below what verification allows.
 OP_OPTIONS = "reltol=1e-10 abstol=1e-18 vntol=1e-13 gmin=1e-15 itl1=500 itl2=500"
@@ -117,7 +119,7 @@ def _crossbar(layer: ProgrammedLayer) -> str:
             lines.append(f"* {label.format(i=i)} = {float(realised[i, k]):+.4f} ({float(asked[i, k]):+.4f})")
             for kind, node, g in (("p", negative, plus[i, k]), ("m", positive, minus[i, k])):
                 if float(g) > 0:
-                    lines.append(f"R{kind}_{i}_{k} {node} x{i} {_number(1 / g)}")
+                    lines.append(f"R{kind}_{i}_{k} {node} x{i} {_number(1 / float(g))}")
                 else:
                     lines.append(f"* R{kind}_{i}_{k}: this device does not conduct")
     return "\n".join(lines) + "\n"
@@ -125,6 +127,8 @@ def _crossbar(layer: ProgrammedLayer) -> str:
 
 def _layer(layer: ProgrammedLayer) -> str:
     spec, n, m = layer.spec, layer.states, layer.drives
+    if not re.fullmatch(NAME_PATTERN, spec.name):
+        raise ValueError(f"technology name {spec.name!r} must not reach a netlist; expected {NAME_PATTERN}")
     lines = [
         f"* equilog layer: {n} neurons, {m} drives; technology {spec.name}, chip {layer.seed}",
         f"* R_f = {float(layer.r_feedback_ohm):.6g} ohm, C_f = {float(layer.c_feedback_farad):.6g} F, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import torch
@@ -28,8 +29,10 @@ class Waveform:
     s_volt: Tensor
 
 
-def rest(simulator: Ngspice, folder: Path, states: int, samples: int) -> tuple[Tensor, Tensor]:
-    """Run ``op.cir`` of a circuit folder.
+def rest(
+    simulator: Ngspice, folder: Path, states: int, samples: int, cancel: Event | None = None
+) -> tuple[Tensor, Tensor]:
+    """Run ``op.cir`` of a circuit folder; `cancel` as in :meth:`Ngspice.run`.
 
     Returns:
         amplifier and activation outputs at rest, each of shape ``(samples, states)``, float64.
@@ -37,7 +40,7 @@ def rest(simulator: Ngspice, folder: Path, states: int, samples: int) -> tuple[T
     Raises:
         NgspiceError: if the simulator fails or settles fewer samples than the bench asks for.
     """
-    plots = simulator.run(folder, "op.cir", "op.raw", timeout_second=60 + 2.0 * samples)
+    plots = simulator.run(folder, "op.cir", "op.raw", timeout_second=60 + 2.0 * samples, cancel=cancel)
     if len(plots) != samples:
         raise NgspiceError(f"op.cir asks for {samples} operating points, ngspice returned {len(plots)}")
     v = torch.stack([_nodes(plot, "v", states)[0] for plot in plots])
@@ -45,9 +48,9 @@ def rest(simulator: Ngspice, folder: Path, states: int, samples: int) -> tuple[T
     return v, s
 
 
-def settle(simulator: Ngspice, folder: Path, states: int, sample: int) -> Waveform:
+def settle(simulator: Ngspice, folder: Path, states: int, sample: int, cancel: Event | None = None) -> Waveform:
     """Run ``settle_K.cir`` of a circuit folder; raises :class:`NgspiceError` if the simulator fails."""
-    plot = simulator.run(folder, f"settle_{sample}.cir", "tran.raw", timeout_second=1800)[-1]
+    plot = simulator.run(folder, f"settle_{sample}.cir", "tran.raw", timeout_second=1800, cancel=cancel)[-1]
     time = torch.from_numpy(plot["time"].copy())
     return Waveform(time, _nodes(plot, "v", states), _nodes(plot, "sp", states))
 

@@ -85,7 +85,7 @@ def estimate(
         target: the digital computer; the one that ships with equilog unless given.
 
     Raises:
-        ValueError: if a sample never settles: there is no time to charge.
+        ValueError: if a sample never settles (there is no time to charge), or no digital solver converges.
     """
     if not settling_second or not all(math.isfinite(t) for t in settling_second):
         raise ValueError("cannot charge a chip that does not settle: settling times are missing or infinite")
@@ -111,7 +111,7 @@ def estimate(
     on = total(list(wait.values()))
     ends = {
         "parameterization (digital)": module_work(model.parameterize, x[:1]),
-        "readout (digital)": module_work(model.readout, settled.read[:1].to(x.dtype)),
+        "readout (digital)": module_work(model.readout, settled.read[:1].to(next(model.parameters()).dtype)),
     }
     end_joule = {name: work.energy_joule(target) for name, work in ends.items()}
     end_second = {name: work.latency_second(target) for name, work in ends.items()}

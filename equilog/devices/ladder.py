@@ -9,11 +9,13 @@ Voltages are compared in units of full scale: V_a at amplifier outputs, V_s at a
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
@@ -188,17 +190,19 @@ def _simulate(
     # Long enough to see every watched sample rest, and to see that it stays there.
     seen = [t for t in settling.time_second[:count] if math.isfinite(t)]
     duration = max([10 * layer.time_constant_second, *(1.5 * t for t in seen)])
-    with tempfile.TemporaryDirectory(prefix="equilog-circuit-") as scratch, ThreadPoolExecutor(2) as pool:
+    with tempfile.TemporaryDirectory(prefix="equilog-circuit-") as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
         place = folder or Path(scratch)
         circuit.write_circuit(layer, place, rest=played, settle=played[:count], duration_second=duration)
-        at_rest = pool.submit(circuit.rest, simulator, place, layer.states, len(played))
-        in_time = [pool.submit(circuit.settle, simulator, place, layer.states, k) for k in range(count)]
+        cancel = Event()
+        at_rest = pool.submit(circuit.rest, simulator, place, layer.states, len(played), cancel)
+        in_time = [pool.submit(circuit.settle, simulator, place, layer.states, k, cancel) for k in range(count)]
         jobs: list[Future[Any]] = [at_rest, *in_time]
         try:
             for done, finished in enumerate(as_completed(jobs)):
                 finished.result()
                 tell("settling the circuit in ngspice", 0.3 + 0.7 * (done + 1) / len(jobs))
         except BaseException:
+            cancel.set()  # Ctrl-C, or one bench that failed: the others need not finish
             pool.shutdown(cancel_futures=True)
             raise
         v, s = at_rest.result()
@@ -212,7 +216,8 @@ def _watch(moving: Transient, layer: ProgrammedLayer, twin: Settled) -> tuple[Se
     slowest = float(abscissa.max())
     tau = layer.time_constant_second
     # e^-21 is 1e-9 of the start; an unstable or nearly unstable chip is watched for a while, then reported.
-    duration = min(21 / -slowest, 400 * tau) if slowest < 0 else 50 * tau
+    longest = 400 * moving.time_scale_second
+    duration = min(21 / -slowest, longest) if slowest < 0 else longest / 8
     half_lsb = (
         0.5
         * float(layer.spec.adc.full_scale_volt / layer.spec.activation.v_out_volt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, computed_field
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, computed_field, model_validator
 
 from equilog.names import Strict
 
@@ -82,6 +82,12 @@ class LadderReport(Strict):
     sample_errors: list[float] = Field(default_factory=list)
     codes_equal: float | None = None
     clipped_drives: float = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_back(cls, data: Any) -> Any:
+        # `verified` is written for readers of the JSON and derived from the rest when read back.
+        return {k: v for k, v in data.items() if k != "verified"} if isinstance(data, dict) else data
 
     @computed_field  # type: ignore[prop-decorator]
     @property

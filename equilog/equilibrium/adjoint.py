@@ -17,7 +17,6 @@ import warnings
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from equilog.equilibrium.anderson import anderson
 
@@ -37,9 +36,17 @@ class ImplicitAdjoint(torch.autograd.Function):
         return p.view_as(p)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-        """Return ``λ = (I − WD)⁻ᵀ g``, to a tolerance relative to ``g`` of each sample."""
+        """Return ``λ = (I − WD)⁻ᵀ g``, to a tolerance relative to ``g`` of each sample.
+
+        Raises:
+            RuntimeError: under ``create_graph=True``. Autograd's own guard for functions that are differentiable once
+                would only stop paths through λ and let the other terms of a second derivative through, silently wrong.
+        """
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "second derivatives through an equilibrium are not available: call backward without create_graph=True"
+            )
         weight, slope, inverse = ctx.saved_tensors
         return solve_adjoint(grad, weight, slope, inverse, ctx.rtol), None, None, None, None
 
@@ -75,13 +82,17 @@ def solve_adjoint(
     if bool(left.any()):
         eye = torch.eye(weight.shape[0], dtype=weight.dtype, device=weight.device)
         matrix = eye - slope[left][:, :, None] * weight.T
-        direct, info = torch.linalg.solve_ex(matrix, g[left][:, :, None])
+        direct, _ = torch.linalg.solve_ex(matrix, g[left][:, :, None])
         lam = lam.clone()
         lam[left] = direct[:, :, 0]
-        if bool((info != 0).any()) or not bool(torch.isfinite(lam).all()):
-            warnings.warn(
-                f"the adjoint equation is singular for {int((info != 0).sum())} of {len(g)} samples",
-                AdjointWarning,
-                stacklevel=2,
-            )
+    # The right-hand side has unit norm: a solution beyond 1/√eps is cancellation, whatever its residual says.
+    largest = torch.finfo(lam.dtype).eps ** -0.5
+    bad = ~(torch.linalg.vector_norm(lam, dim=1) < largest)
+    if bool(bad.any()):
+        warnings.warn(
+            f"the adjoint equation is singular, or its right-hand side not finite, for {int(bad.sum())} of {len(g)} "
+            "samples: their gradients are meaningless",
+            AdjointWarning,
+            stacklevel=2,
+        )
     return lam * size

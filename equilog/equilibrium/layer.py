@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from equilog.cells import AffineSystem
 from equilog.equilibrium.adjoint import ImplicitAdjoint
 from equilog.equilibrium.solution import Solution, Status
 from equilog.equilibrium.solver import ChordSolver
+
+OnFailure = Literal["raise", "warn", "ignore"]
 
 
 class EquilibriumWarning(UserWarning):
@@ -36,10 +38,10 @@ class EquilibriumLayer(nn.Module):
         last: the :class:`Solution` of the most recent call, detached; None before the first.
     """
 
-    def __init__(
-        self, solver: ChordSolver | None = None, *, on_failure: Literal["raise", "warn", "ignore"] = "warn"
-    ) -> None:
+    def __init__(self, solver: ChordSolver | None = None, *, on_failure: OnFailure = "warn") -> None:
         super().__init__()
+        if on_failure not in get_args(OnFailure):
+            raise ValueError(f"on_failure = {on_failure!r}: expected one of {', '.join(get_args(OnFailure))}")
         self.solver = solver or ChordSolver()
         self.on_failure = on_failure
         self.last: Solution | None = None

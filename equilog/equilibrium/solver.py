@@ -9,6 +9,7 @@ reported, never returned silently.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -71,7 +72,10 @@ class ChordSolver:
             rest = AffineSystem(weight, system.injection[left], system.activation)
             p_left, norm_left, steps_left, done_left = _newton(rest, threshold, self.max_steps)
             p, norm, steps, done = p.clone(), norm.clone(), steps.clone(), done.clone()
-            p[left], norm[left], done[left] = p_left, norm_left, done_left
+            better = ~(norm[left] <= norm_left)  # also where the chord iterate is not finite
+            p[left] = torch.where(better[:, None], p_left, p[left])
+            norm[left] = torch.where(better, norm_left, norm[left])
+            done[left] = done_left
             steps[left] = self.max_steps + steps_left
         status = torch.where(done, int(Status.CONVERGED), int(Status.MAX_STEPS))
         status = torch.where(torch.isfinite(norm), status, int(Status.NOT_FINITE))
@@ -85,11 +89,16 @@ def chord_inverse(weight: Tensor, slope: Tensor) -> Tensor:
     the identity (plain Picard).
     """
     eye = torch.eye(weight.shape[0], dtype=weight.dtype, device=weight.device)
-    inverse, info = torch.linalg.inv_ex(eye - weight * slope.mean(0))
+    # A sample with inf or nan must not cost the others their preconditioner.
+    usable = slope[torch.isfinite(slope).all(1)]
+    mean = usable.mean(0) if len(usable) else torch.zeros_like(eye[0])
+    inverse, info = torch.linalg.inv_ex(eye - weight * mean)
     return inverse if int(info) == 0 and bool(torch.isfinite(inverse).all()) else eye
 
 
-def _newton(system: AffineSystem, threshold, max_steps: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[no-untyped-def]
+def _newton(
+    system: AffineSystem, threshold: Callable[[Tensor], Tensor], max_steps: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Damped Newton with each sample's own Jacobian, halving steps that do not reduce its residual."""
     weight, phi = system.weight, system.activation
     p = torch.zeros_like(system.injection)
@@ -104,7 +113,8 @@ def _newton(system: AffineSystem, threshold, max_steps: int) -> tuple[Tensor, Te
             break
         jacobian = eye - weight * phi.slope(p)[:, None, :]
         delta, _ = torch.linalg.solve_ex(jacobian, r[:, :, None])
-        delta = delta[:, :, 0]
+        # Where the Jacobian is singular, the residual itself is a direction that can be searched along.
+        delta = torch.where(torch.isfinite(delta[:, :, 0]), delta[:, :, 0], r)
         size = torch.ones_like(norm)
         for _ in range(12):
             trial = p + size[:, None] * delta

@@ -39,7 +39,8 @@ class Figure(float):
         self = super().__new__(cls, value)
         if (low is not None and low > value) or (high is not None and high < value):
             raise ValueError(f"value {value} lies outside its own range low = {low} … high = {high}")
-        self.source, self.low, self.high, self.valid = source, low, high, valid
+        self.source, self.valid = source.strip() or UNSOURCED, valid.strip()
+        self.low, self.high = low, high
         return self
 
     def __getnewargs__(self) -> tuple[Any, ...]:
@@ -73,12 +74,8 @@ class Figure(float):
                     f"got {', '.join(map(str, raw)) or 'nothing'}"
                 )
             bounds = {k: None if raw.get(k) is None else _number(raw[k]) for k in ("low", "high")}
-            return cls(
-                _number(raw["value"]),
-                str(raw.get("source", UNSOURCED)),
-                valid=str(raw.get("valid", "")),
-                **bounds,
-            )
+            text = {k: str(raw.get(k) or "") for k in ("source", "valid")}
+            return cls(_number(raw["value"]), **text, **bounds)
         return cls(_number(raw))
 
     @classmethod
@@ -98,6 +95,8 @@ def _number(raw: Any) -> float:
         number = float(raw)
     except ValueError:
         raise ValueError(f"{raw!r} is not a number") from None
+    except OverflowError:
+        raise ValueError("the number is too large for a float") from None
     if not math.isfinite(number):
         raise ValueError(f"{raw!r} is not a finite number")
     return number

@@ -126,7 +126,9 @@ def program(matrices: tuple[Tensor, Tensor, Tensor], chip: Chip) -> ProgrammedLa
     if not largest > 0:
         raise ValueError("all weights are zero: nothing to program")
     delta = wanted / r_feedback
-    g = torch.stack([delta.clamp(min=0), (-delta).clamp(min=0)]) + bar.g_min_siemens
+    # Halves of |ΔG| ± ΔG rather than two clamps, whose gradients would both count at a weight of exactly zero.
+    size = delta.abs()
+    g = torch.stack([size + delta, size - delta]) / 2 + bar.g_min_siemens
     if bar.levels is not None:
         g = to_levels(g, bar.g_min_siemens, bar.g_max_siemens, int(bar.levels))
     g = _programmed(g, bar, chip)

@@ -9,18 +9,21 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from equilog.hardware.figure import UNSOURCED, Figure
-from equilog.names import Strict, load_yaml, parse, unknown
+from equilog.names import Strict, load_yaml, merged, parse, unknown
+
+NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,40}"
+"""What a technology may be called; the name is written into comments of the netlist."""
 
 
 def _above_zero(figure: Figure) -> Figure:
-    if not figure > 0:
-        raise ValueError("expected a number above 0")
+    if not min(figure.bounds()) > 0:
+        raise ValueError("expected a number above 0, its low and high bound too")
     return figure
 
 
 def _not_negative(figure: Figure) -> Figure:
-    if figure < 0:
-        raise ValueError("expected 0 or more")
+    if min(figure.bounds()) < 0:
+        raise ValueError("expected 0 or more, for its low and high bound too")
     return figure
 
 
@@ -32,7 +35,7 @@ def _bits(figure: Figure) -> Figure:
 
 def _levels(figure: Figure) -> Figure:
     if not (figure == int(figure) and 2 <= figure <= 2**20):
-        raise ValueError("expected a whole number of levels, 2 or more (leave it out for continuous)")
+        raise ValueError("expected a whole number of levels from 2 to 2^20 (leave it out for continuous)")
     return figure
 
 
@@ -134,16 +137,24 @@ class Adc(Strict):
 class Spec(Strict):
     """A technology. Immutable; validated; unknown keys refused.
 
-    Load one with :func:`load_spec`, change one with :meth:`Strict.model_copy` or a YAML file of your own.
+    Load one with :func:`load_spec`, change one with :meth:`changed` or a YAML file of your own.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
+    name: str = Field(pattern=f"^{NAME_PATTERN}$")
     summary: str
     crossbar: Crossbar
     amplifier: Amplifier
     activation: ActivationBlock
     dac: Dac
     adc: Adc
+
+    def changed(self, **overrides: Any) -> Spec:
+        """Return a validated copy with numbers replaced: ``spec.changed(amplifier={"dc_gain": 1e3})``.
+
+        Raises:
+            UserError: for an unknown key or an invalid value.
+        """
+        return spec_from_data(merged(self.model_dump(mode="json"), overrides), f"changed {self.name}")
 
     def figures(self) -> dict[str, Figure]:
         """Return every number under its dotted name, in file order."""

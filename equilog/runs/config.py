@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from equilog.names import Strict, load_yaml, parse
+from equilog.names import Strict, load_yaml, merged, parse
 from equilog.tasks import get_task
 from equilog.tasks.task import ModelConfig
 from equilog.training import TrainConfig
@@ -56,17 +56,9 @@ class RunConfig(Strict):
             "training": known.train_defaults.model_dump(),
             "verify": VerifyConfig().model_dump(),
         }
-        return parse(cls, _merged(base, overrides or {}), where)
+        return parse(cls, merged(base, overrides or {}), where)
 
     @classmethod
     def read(cls, path: Path) -> RunConfig:
         """Read a complete configuration, as a run folder holds it."""
         return parse(cls, load_yaml(path), str(path))
-
-
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        inner = merged.get(key)
-        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged

@@ -156,9 +156,7 @@ class RunFolder:
     def ladder(self) -> Ladder:
         """Read what :meth:`save_ladder` wrote; raises ``UserError`` if the run was not verified yet."""
         self._require("verify.json", "has not been verified yet (equilog verify RUN)")
-        data = json.loads((self.path / "verify.json").read_text(encoding="utf-8"))
-        data.pop("verified", None)  # derived from the rest
-        report = LadderReport.model_validate(data)
+        report = LadderReport.model_validate_json((self.path / "verify.json").read_text(encoding="utf-8"))
         path = self.path / "waveforms.safetensors"
         tensors: dict[str, Tensor] = load_file(path) if path.is_file() else {}
         samples = sorted({int(key.partition(".")[0]) for key in tensors})

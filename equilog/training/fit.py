@@ -68,8 +68,8 @@ def fit(
     """
     config = config or TrainConfig()
     check_finite(x, "training inputs")
-    if len(x) != len(y):
-        raise ValueError(f"{len(x)} inputs and {len(y)} labels: expected as many of each")
+    if len(x) != len(y) or len(x) == 0:
+        raise ValueError(f"{len(x)} inputs and {len(y)} labels: expected as many of each, and at least one")
     if config.epochs == 0:
         return []
     try:

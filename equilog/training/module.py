@@ -10,8 +10,10 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from equilog.equilibrium import NotConvergedError
 from equilog.hardware import Spec
 from equilog.model import HybridDEQ
+from equilog.names import UserError
 from equilog.training.config import TrainConfig
 from equilog.training.finite import NotFiniteError, parameters_not_finite
 from equilog.training.randomness import step_generator, training_chip
@@ -57,7 +59,7 @@ class CurriculumModule(lightning.LightningModule):
         chip = None if self.stage == "ideal" else training_chip(self.spec, self.seed, self.global_step)
         try:
             logits = self.model(x, chip)
-        except ValueError as error:
+        except (ValueError, NotConvergedError) as error:
             self._refuse_if_broken(index, str(error))
             raise
         loss = nn.functional.cross_entropy(logits, y, label_smoothing=self.config.label_smoothing)
@@ -106,10 +108,19 @@ class CurriculumModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the rows of the epochs so far."""
         checkpoint["history"] = self.history
+        checkpoint["belongs_to"] = self._identity()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the rows of the epochs before the interruption."""
+        """Take the rows of the epochs before the interruption; refuse the state of another run."""
+        if checkpoint["belongs_to"] != self._identity():
+            raise UserError(
+                "the checkpoint belongs to a run with another seed, technology or training settings; "
+                "continue that one, or train into another folder"
+            )
         self.history = list(checkpoint["history"])
+
+    def _identity(self) -> dict[str, Any]:
+        return {"seed": self.seed, "training": self.config.model_dump(), "hardware": self.spec.model_dump(mode="json")}
 
     def _where(self, index: int) -> str:
         return f"epoch {self.current_epoch}, batch {index}"

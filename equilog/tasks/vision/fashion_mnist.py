@@ -70,7 +70,7 @@ def _pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
     if images.ndim != 3 or images.shape[1:] != (28, 28):
         raise UserError(f"{folder}: {part} images have shape {images.shape}, expected (samples, 28, 28)")
     if labels.shape != images.shape[:1]:
-        raise UserError(f"{folder}: {len(images)} {part} images and {len(labels)} labels")
+        raise UserError(f"{folder}: {len(images)} {part} images, but labels of shape {labels.shape}")
     if labels.size and labels.max() > 9:
         raise UserError(f"{folder}: {part} label {labels.max()} at position {labels.argmax()}, expected 0 to 9")
     x = torch.from_numpy(images.astype(np.float32) / 255)[:, None]

@@ -40,4 +40,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     expected, got = header + int(np.prod(shape, dtype=object)), len(content)
     if got != expected:
         raise UserError(f"{path}: {got} bytes, but shape {shape} needs {expected}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    try:
+        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    except ValueError:
+        raise UserError(f"{path}: no array can have the shape {shape} that the header states") from None
