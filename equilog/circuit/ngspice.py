@@ -163,9 +163,9 @@ def _complaint(log: str) -> str | None:
     """Return the lines in which ngspice reports a failure, or None.
 
     Its exit code says nothing: it is 0 after many errors. Failed gmin or source steps that a later attempt
-    mended are reported as warnings and are no failure. When source stepping fails too, ngspice falls back to a transient
-    that it takes for the resting point; that is no proof, so here it is a failure. The reason of an error often
-    stands in the lines around it.
+    mended are reported as warnings and are no failure. When source stepping fails too, ngspice falls back to a
+    transient that it takes for the resting point; that is no proof, so here it is a failure. The reason of an error
+    often stands in the lines around it.
     """
     lines = [line.strip() for line in log.splitlines()]
     hits = [line for line in lines if _FATAL.match(line) and "warning:" not in line.lower()]

@@ -74,8 +74,8 @@ class Figure(float):
                     f"got {', '.join(map(str, raw)) or 'nothing'}"
                 )
             bounds = {k: None if raw.get(k) is None else _number(raw[k]) for k in ("low", "high")}
-            text = {k: str(raw.get(k) or "") for k in ("source", "valid")}
-            return cls(_number(raw["value"]), **text, **bounds)
+            source, valid = str(raw.get("source") or ""), str(raw.get("valid") or "")
+            return cls(_number(raw["value"]), source, bounds["low"], bounds["high"], valid)
         return cls(_number(raw))
 
     @classmethod
