@@ -190,12 +190,12 @@ def compile_(run_folder: RunPath, as_json: Json = False) -> None:
     "equilog verify runs/digits-rram --json | jq .verified"
 )
 def verify(run_folder: RunPath, as_json: Json = False) -> None:
-    """Climb the ladder again: ideal, twin at rest, twin in time, ngspice. Exit 3 without ngspice, 4 if it disagrees."""
+    """Climb the ladder again and renew metrics and report. Exit 3 without ngspice, 4 if it disagrees."""
     from equilog.pipeline import verify_run
     from equilog.runs import RunFolder
 
     with _progress() as tell:
-        report = verify_run(RunFolder(run_folder), progress=tell).report
+        report = verify_run(RunFolder(run_folder), progress=tell)
     if as_json:
         _print_json(json.loads(report.model_dump_json()))
     else:

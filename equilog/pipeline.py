@@ -12,7 +12,8 @@ from torch import Tensor
 
 from equilog import circuit
 from equilog.cost import CostReport, estimate
-from equilog.devices.ladder import Ladder, classify_on, verify
+from equilog.devices.ladder import classify_on, verify
+from equilog.devices.ladder_report import LadderReport
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip, Spec, load_spec
 from equilog.hardware.twin import dac
@@ -84,7 +85,7 @@ def run(
         folder.save_training(rows)
         folder.save_model(model)
         shutil.rmtree(folder.state, ignore_errors=True)
-    finish(folder, data, tell)
+    verify_run(folder, data, tell)
     return folder
 
 
@@ -101,17 +102,6 @@ def _check_place(folder: RunFolder, config: RunConfig, spec: Spec, *, resume: bo
         )
 
 
-def finish(folder: RunFolder, data: Data, tell: Progress) -> None:
-    """Verify a trained run, measure and estimate it, and write metrics and report."""
-    model = folder.load_model()
-    ladder = verify_run(folder, data, tell)
-    tell("measuring unseen chips", 0.0)
-    folder.save_metrics(_metrics(folder, model, data, ladder, tell))
-    tell("drawing the report", 0.0)
-    write_report(folder)
-    tell("done", 1.0)
-
-
 def compile_run(folder: RunFolder, data: Data | None = None) -> list[Path]:
     """Write the circuit of a trained run, with test benches for its verification samples."""
     config, model = folder.config(), folder.load_model()
@@ -125,10 +115,15 @@ def compile_run(folder: RunFolder, data: Data | None = None) -> list[Path]:
     )
 
 
-def verify_run(folder: RunFolder, data: Data | None = None, progress: Progress | None = None) -> Ladder:
-    """Climb the ladder with a trained run; writes ``circuit/`` and ``verify.json``."""
+def verify_run(folder: RunFolder, data: Data | None = None, progress: Progress | None = None) -> LadderReport:
+    """Climb the ladder with a trained run, measure and estimate it.
+
+    Writes ``circuit/``, ``verify.json``, ``metrics.json`` and ``report.html`` anew, in this order.
+    """
+    check_installed()
     config, model = folder.config(), folder.load_model()
     data = data or load_data(config)
+    tell = progress or (lambda _phrase, _done: None)
     count = config.verify.rest_samples
     # The circuit is written first: without a simulator it is still there to look at.
     compile_run(folder, data)
@@ -139,10 +134,15 @@ def verify_run(folder: RunFolder, data: Data | None = None, progress: Progress |
         data.test_y[:count],
         settle_samples=config.verify.settle_samples,
         folder=folder.circuit,
-        progress=progress,
+        progress=tell,
     )
     folder.save_ladder(ladder)
-    return ladder
+    tell("measuring unseen chips", 0.0)
+    folder.save_metrics(_metrics(folder, model, data, ladder.report, tell))
+    tell("drawing the report", 0.0)
+    write_report(folder)
+    tell("done", 1.0)
+    return ladder.report
 
 
 def load_data(config: RunConfig) -> Data:
@@ -161,8 +161,8 @@ def accuracy(model: HybridDEQ, x: Tensor, y: Tensor, chip: Chip | None = None) -
     return hits / len(x)
 
 
-def _metrics(folder: RunFolder, model: HybridDEQ, data: Data, ladder: Ladder, tell: Progress) -> dict[str, Any]:
-    config, chip, report = folder.config(), folder.chip(), ladder.report
+def _metrics(folder: RunFolder, model: HybridDEQ, data: Data, report: LadderReport, tell: Progress) -> dict[str, Any]:
+    config, chip = folder.config(), folder.chip()
     x, y, count = data.test_x, data.test_y, config.verify.chips
     chips = []
     for k in range(count):

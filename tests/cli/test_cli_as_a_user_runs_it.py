@@ -94,6 +94,10 @@ def test_without_a_simulator_the_run_completes_and_says_it_is_not_verified(setti
     assert (folder / "circuit" / "op.cir").exists()
     again = equilog("verify", folder, EQUILOG_NGSPICE="no-such-ngspice")
     assert again.returncode == 3
+    # Once a simulator is there, verifying turns metrics and report round.
+    assert equilog("verify", folder).returncode == 0
+    assert json.loads((folder / "metrics.json").read_text())["verified"] is True
+    assert "Verified in ngspice" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.ngspice

@@ -20,7 +20,7 @@ from equilog.cost import CostReport
 from equilog.devices.ladder import Ladder
 from equilog.hardware import load_spec
 from equilog.names import UserError
-from equilog.pipeline import finish, load_data
+from equilog.pipeline import load_data, verify_run
 from equilog.runs import RunConfig, RunFolder
 from equilog.tasks import get_task
 
@@ -66,7 +66,7 @@ def make_run(path: Path) -> RunFolder:
             for k in range(6)
         ]
     )
-    finish(folder, load_data(config), lambda _phrase, _done: None)
+    verify_run(folder, load_data(config))
     return folder
 
 
