@@ -72,7 +72,7 @@ class ChordSolver:
             rest = AffineSystem(weight, system.injection[left], system.activation)
             p_left, norm_left, steps_left, done_left = _newton(rest, threshold, self.max_steps)
             p, norm, steps, done = p.clone(), norm.clone(), steps.clone(), done.clone()
-            better = ~(norm[left] <= norm_left)  # also where the chord iterate is not finite
+            better = done_left | ~(norm[left] <= norm_left)  # also where the chord iterate is not finite
             p[left] = torch.where(better[:, None], p_left, p[left])
             norm[left] = torch.where(better, norm_left, norm[left])
             done[left] = done_left
