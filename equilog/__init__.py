@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from equilog.circuit import find_ngspice, write_circuit
     from equilog.cost import estimate
     from equilog.devices import DigitalDevice, NgspiceDevice, TwinDevice, run_on, verify
-    from equilog.equilibrium import ChordSolver, EquilibriumLayer
+    from equilog.equilibrium import EquilibriumLayer
     from equilog.hardware import Chip, Spec, load_spec, preset_names
     from equilog.model import HybridDEQ
     from equilog.pipeline import run
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from equilog.training import TrainConfig, fit
 
 _HOME = {
-    "ChordSolver": "equilibrium",
     "Chip": "hardware",
     "CircuitCell": "cells",
     "DigitalDevice": "devices",
@@ -52,7 +51,6 @@ _HOME = {
 
 __all__ = [
     "Chip",
-    "ChordSolver",
     "CircuitCell",
     "DigitalDevice",
     "EquilibriumLayer",

@@ -1,28 +1,108 @@
-"""The neuron's activation, ideal or as one chip makes it."""
+"""Activations that know their own slope: ideal, or as one chip makes them.
+
+An activation acts elementwise. Its fields are numbers shared by all, or tensors that broadcast against the state:
+``(n,)`` for every neuron its own, ``(chips, 1, n)`` in a population.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+
+@runtime_checkable
+class Activation(Protocol):
+    """What the solvers ask of an activation."""
+
+    def __call__(self, p: Tensor) -> Tensor:
+        """Map pre-activations to states, elementwise."""
+
+    def slope(self, p: Tensor) -> Tensor:
+        """Return ``dz/dp``, elementwise; differentiable wherever second derivatives are wanted."""
 
 
 @dataclass(frozen=True)
 class Tanh:
     """``z = gain * tanh(p - shift)``: a transconductor's curve, with one neuron's own gain and offset.
 
-    The ideal activation has gain 1 and shift 0. On a chip both are vectors of shape ``(n,)``; `shift` is the
-    input offset in units of the activation scale V_a.
+    The ideal activation has gain 1 and shift 0. `shift` is the input offset in units of the activation scale V_a.
     """
 
     gain: Tensor | float = 1.0
     shift: Tensor | float = 0.0
 
     def __call__(self, p: Tensor) -> Tensor:
-        """Map pre-activations ``p`` of shape ``(batch, n)`` to states of the same shape."""
-        return self.gain * torch.tanh(p - self.shift)
+        """Map pre-activations ``p`` to states of the same shape."""
+        z = self._tanh(p)
+        return z if isinstance(self.gain, float) and self.gain == 1.0 else self.gain * z
 
     def slope(self, p: Tensor) -> Tensor:
         """Return the derivative ``dz/dp``, elementwise, same shape as ``p``."""
-        return self.gain * (1 - torch.tanh(p - self.shift) ** 2)
+        slope = 1 - self._tanh(p).square()
+        return slope if isinstance(self.gain, float) and self.gain == 1.0 else self.gain * slope
+
+    def _tanh(self, p: Tensor) -> Tensor:
+        # The ideal case is the hot one: at small n two needless framework calls cost as much as the tanh.
+        return torch.tanh(p if isinstance(self.shift, float) and self.shift == 0.0 else p - self.shift)
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """``z = max(p, 0)``; the slope at exactly 0 is taken as 0, as PyTorch does."""
+
+    def __call__(self, p: Tensor) -> Tensor:
+        """Map pre-activations ``p`` to states of the same shape."""
+        return torch.relu(p)
+
+    def slope(self, p: Tensor) -> Tensor:
+        """Return 1 where ``p > 0``, else 0."""
+        return (p > 0).to(p.dtype)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``z = d ∘ p`` with slopes ``d`` that may differ from sample to sample: what an activation is to its adjoint."""
+
+    d: Tensor
+
+    def __call__(self, p: Tensor) -> Tensor:
+        """Return ``d ∘ p``."""
+        return self.d * p
+
+    def slope(self, p: Tensor) -> Tensor:
+        """Return ``d`` in the shape of ``p``."""
+        return self.d.expand_as(p)
+
+
+def select(activation: Activation, rows: Tensor, population: Tensor | None, shape: torch.Size) -> Activation:
+    """Return the activation of some samples only.
+
+    Args:
+        activation: a dataclass whose tensor fields broadcast against states of `shape`.
+        rows: indices of samples in the flattened batch, shape ``(k,)``.
+        population: the chip of each of those rows, shape ``(k,)``, or None for one weight shared by all.
+        shape: of the states, ``(batch, n)`` or ``(chips, batch, n)``.
+
+    Returns:
+        the same kind of activation; its fields broadcast against ``(k, n)`` states, or ``(k, 1, n)`` in a population.
+    """
+    n = shape[-1]
+
+    def pick(value: Tensor) -> Tensor:
+        if value.ndim < 2 or (population is None and value.shape[0] == 1):
+            return value
+        if population is None:
+            return value[rows]
+        if value.ndim == 3 and value.shape[1] == 1:
+            return value.expand(shape[0], 1, n)[population]
+        return value.expand(shape).reshape(-1, n)[rows][:, None, :]
+
+    changed = {
+        f.name: pick(value)
+        for f in fields(activation)  # type: ignore[arg-type]
+        if isinstance(value := getattr(activation, f.name), Tensor)
+    }
+    return replace(activation, **changed) if changed else activation  # type: ignore[type-var]

@@ -11,8 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from equilog.cells import CircuitCell
 from equilog.cost.span import Span
-from equilog.equilibrium.anderson import anderson
-from equilog.equilibrium.solver import chord_inverse
+from equilog.equilibrium import Anderson, Chord, Picard
 from equilog.hardware.figure import Figure
 from equilog.names import Strict, load_yaml, parse
 
@@ -71,13 +70,16 @@ def module_work(module: nn.Module, sample: Tensor) -> Work:
     )
 
 
+_CALLED = {"picard": "Picard", "anderson": "Anderson", "chord": "chord with Anderson"}
+
+
 @torch.no_grad()
 def equilibrium_work(cell: CircuitCell, drive: Tensor, tolerance: float) -> tuple[Work, float, str]:
     """Count what the cheapest of three digital solvers needs, per sample, for the answer that the converters resolve.
 
-    Picard iteration; Anderson acceleration; the chord method, which also applies ``(I − W D̄)⁻¹`` in every step. A step
-    is Wφ(p), that inverse where it is used, two passes over Anderson's differences and n activations; all matrices are
-    fetched again at every step. Making the inverse is shared by all samples and left out.
+    Picard iteration; Anderson acceleration; the chord method, whose step is one matrix product like theirs. A step is that
+    product, two passes over Anderson's differences and n activations; the matrix is fetched again at every step. The
+    chord's matrix K is made once for all samples, like the programming of a chip, and left out.
 
     Args:
         cell: the trained cell.
@@ -93,29 +95,23 @@ def equilibrium_work(cell: CircuitCell, drive: Tensor, tolerance: float) -> tupl
     """
     system = cell.system(drive)
     n, m = cell.states, cell.drives
-    start = torch.zeros_like(system.injection)
-    inverse = chord_inverse(system.weight, system.activation.slope(system(start) / 2))
-    candidates = (("Picard", 0, False), ("Anderson", 5, False), ("chord with Anderson", 5, True))
     found: list[tuple[Work, float, str]] = []
-    for name, memory, chord in candidates:
-        result = anderson(
-            lambda p: system(p) - p,
-            (lambda r: r @ inverse.T) if chord else (lambda r: r),
-            start,
-            lambda p: tolerance * (1 + torch.linalg.vector_norm(p, dim=1)),
-            max_steps=200,
-            memory=memory,
-        )
+    for solver in (
+        Picard(tolerance, tolerance),
+        Anderson(tolerance, tolerance, memory=5),
+        Chord(tolerance, tolerance, memory=3),
+    ):
+        result = solver.solve(system)
         if not bool(result.converged.all()):
             continue
-        steps = float((result.steps + 1).double().mean())
-        matrices = (2 if chord else 1) * n * n
+        steps = float(result.steps.double().mean())
+        memory = getattr(solver, "memory", 0)
         work = Work(
-            macs=steps * (matrices + 4 * memory * n) + n * m,
-            fetched_numbers=steps * (matrices + 2 * memory * n) + n * m,
+            macs=steps * (n * n + 4 * memory * n) + n * m,
+            fetched_numbers=steps * (n * n + 2 * memory * n) + n * m,
             activations=steps * n,
         )
-        found.append((work, steps, name))
+        found.append((work, steps, _CALLED[solver.name]))
     if not found:
         raise ValueError(f"no digital solver reaches a residual of {tolerance:g} in 200 steps for every sample")
     return min(found, key=lambda entry: entry[0].fetched_numbers)

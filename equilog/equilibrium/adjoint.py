@@ -1,98 +1,136 @@
-"""Gradients through an equilibrium by the implicit function theorem.
+"""Gradients through an equilibrium by the implicit function theorem, of any order.
 
-At rest ``p = f(p, θ)`` with ``f = Wφ(p) + u`` and ``J = ∂f/∂p = W D``. Differentiating,
-``dp = J dp + ∂f/∂θ dθ``, so for an incoming gradient ``g = ∂L/∂p``
+At rest ``x = f(x, θ)`` with ``J = ∂f/∂x``. Differentiating, ``dx = J dx + ∂f/∂θ dθ``, so for an incoming gradient
+``g = ∂L/∂x``
 
-    λ = (I − J)⁻ᵀ g        (the adjoint equation)
+    λ = g + Jᵀ λ           (the adjoint equation: a fixed point again)
     ∂L/∂θ = λᵀ ∂f/∂θ       (one ordinary backward pass through one evaluation of f)
 
-:class:`ImplicitAdjoint` is the identity on ``f(p*, θ)`` and replaces ``g`` by ``λ`` on the way back; autograd does
-the rest. Memory does not grow with the number of forward steps. Second derivatives are refused, because the
-dependence of J on θ is not on the tape.
+:class:`Implicit` is the identity on ``f(x*, θ)`` and replaces ``g`` by ``λ`` on the way back; autograd does the rest. Memory
+does not grow with the number of forward steps. Under ``create_graph=True`` the gradient must itself be a function of θ:
+λ is settled on tape, as an equilibrium that depends on x*, g and θ, and ``λᵀ ∂f/∂θ`` is taken at the x* that depends on θ.
+With this same construction for λ's own gradient, derivatives of every order are right.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from equilog.equilibrium.anderson import anderson
+from equilog.equilibrium.problem import Problem
+from equilog.equilibrium.solution import InverseEstimate, Solution, Tolerance
+from equilog.equilibrium.solvers.base import Solver
 
 
 class AdjointWarning(UserWarning):
     """The adjoint equation was not solved to tolerance: gradients of those samples are inexact."""
 
 
-class ImplicitAdjoint(torch.autograd.Function):
-    """Identity forward; backward solves the adjoint equation of every sample."""
+@dataclass
+class AdjointCall:
+    """All that a backward pass needs to know besides tensors.
 
-    @staticmethod
-    def forward(ctx, p: Tensor, weight: Tensor, slope: Tensor, inverse: Tensor, rtol: float) -> Tensor:  # type: ignore[no-untyped-def]
-        """Return ``p`` unchanged, remembering the linearisation at rest."""
-        ctx.save_for_backward(weight, slope, inverse)
-        ctx.rtol = rtol
-        return p.view_as(p)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-        """Return ``λ = (I − WD)⁻ᵀ g``, to a tolerance relative to ``g`` of each sample.
-
-        Raises:
-            RuntimeError: under ``create_graph=True``. Autograd's own guard for functions that are differentiable once
-                would only stop paths through λ and let the other terms of a second derivative through, silently wrong.
-        """
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "second derivatives through an equilibrium are not available: call backward without create_graph=True"
-            )
-        weight, slope, inverse = ctx.saved_tensors
-        return solve_adjoint(grad, weight, slope, inverse, ctx.rtol), None, None, None, None
-
-
-def solve_adjoint(
-    grad: Tensor, weight: Tensor, slope: Tensor, inverse: Tensor, rtol: float, *, max_steps: int = 60
-) -> Tensor:
-    """Solve ``λ − D Wᵀ λ = g`` for every sample.
-
-    Args:
-        grad: ``g``, shape ``(batch, n)``.
-        weight: ``W``, shape ``(n, n)``.
-        slope: ``D``, shape ``(batch, n)``.
-        inverse: ``(I − W D̄)⁻¹`` from the forward solve, shape ``(n, n)``.
-        rtol: accepted residual relative to ``‖g‖`` of the sample.
-        max_steps: after which the remaining samples are solved directly.
-
-    Warns:
-        AdjointWarning: if a sample could be solved neither iteratively nor directly.
+    Attributes:
+        problem: whose fixed point was found.
+        gradient: turns ``g`` into λ, exactly or not.
+        settle: the layer's way to settle an equation on tape, for derivatives of higher order.
+        inverse: the forward solver's estimate of ``(I − J)⁻¹``, if the gradient wants one.
+        report: told the verdicts of an adjoint solve.
     """
-    # Unit-norm right-hand sides: the answer must not depend on how large the loss happens to be.
-    size = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
-    size = torch.where(size > 0, size, 1)
-    g = grad / size
 
-    def residual(lam: Tensor) -> Tensor:
-        return g - lam + (lam @ weight) * slope
+    problem: Problem
+    gradient: Gradient
+    settle: Callable[[Any], Tensor]
+    inverse: InverseEstimate | None
+    report: Callable[[Solution], None]
 
-    limit = torch.full_like(size[:, 0], rtol)
-    found = anderson(residual, lambda r: r @ inverse, g @ inverse, lambda _: limit, max_steps=max_steps, memory=6)
-    lam = found.x
-    left = ~found.converged
-    if bool(left.any()):
-        eye = torch.eye(weight.shape[0], dtype=weight.dtype, device=weight.device)
-        matrix = eye - slope[left][:, :, None] * weight.T
-        direct, _ = torch.linalg.solve_ex(matrix, g[left][:, :, None])
-        lam = lam.clone()
-        lam[left] = direct[:, :, 0]
-    # The right-hand side has unit norm: a solution beyond 1/√eps is cancellation, whatever its residual says.
-    largest = torch.finfo(lam.dtype).eps ** -0.5
-    bad = ~(torch.linalg.vector_norm(lam, dim=1) < largest)
-    if bool(bad.any()):
-        warnings.warn(
-            f"the adjoint equation is singular, or its right-hand side not finite, for {int(bad.sum())} of {len(g)} "
-            "samples: their gradients are meaningless",
-            AdjointWarning,
-            stacklevel=2,
-        )
-    return lam * size
+
+class Gradient:
+    """How λ is found. Subclasses say what they neglect."""
+
+    needs_inverse = False
+
+    def adjoint(self, call: AdjointCall, x: Tensor, g: Tensor) -> Tensor:
+        """Return λ, shape ``(batch, n)``, for the resting state ``x`` and incoming gradient ``g``."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Exact(Gradient):
+    """``λ = g + Jᵀ λ`` solved to a residual of ``rtol ‖g‖`` in every sample.
+
+    Attributes:
+        solver: how; ``auto`` reuses the factorisation of the forward solve wherever there was one.
+        rtol: relative to the incoming gradient; the forward solver's default for the precision if None.
+    """
+
+    solver: Solver
+    rtol: float | None = None
+
+    def adjoint(self, call: AdjointCall, x: Tensor, g: Tensor) -> Tensor:
+        """Solve the adjoint equation.
+
+        Warns:
+            AdjointWarning: if a sample was not solved.
+        """
+        # Unit-norm right-hand sides: the answer must not depend on how large the loss happens to be.
+        size = torch.linalg.vector_norm(g, dim=1, keepdim=True)
+        unit = g / torch.where(size > 0, size, 1)
+        rtol = self.rtol if self.rtol is not None else self.solver.tolerance(g.dtype).rtol
+        problem, to_lambda = call.problem.adjoint(x, unit)
+        found = self.solver.solve_flat(problem, None, Tolerance(0.0, rtol))
+        call.report(replace(found, residual=found.residual * size[:, 0]))
+        lam = to_lambda(found.state)
+        self._judge(found, lam)
+        return lam * size
+
+    def _judge(self, found: Solution, lam: Tensor) -> None:
+        # The right-hand side has unit norm: a solution beyond 1/√eps is cancellation, whatever its residual says.
+        largest = torch.finfo(lam.dtype).eps ** -0.5
+        bad = ~found.converged | ~(torch.linalg.vector_norm(lam, dim=1) < largest)
+        if bool(bad.any()):
+            worst = float(found.residual[bad].nan_to_num(torch.inf).max())
+            warnings.warn(
+                f"the adjoint equation was not solved for {int(bad.sum())} of {len(bad)} samples (worst residual {worst:.1e} "
+                "relative to the incoming gradient): it is singular, its right-hand side is not finite, or more steps are "
+                "needed; the gradients of those samples are not to be trusted",
+                AdjointWarning,
+                stacklevel=3,
+            )
+
+
+class Implicit(torch.autograd.Function):
+    """Identity forward; backward replaces the incoming gradient by λ."""
+
+    @staticmethod
+    def forward(y: Tensor, x: Tensor, call: AdjointCall, *theta: Tensor) -> Tensor:
+        """Return ``f(x*, θ)`` unchanged; ``x`` is the detached resting state, ``theta`` what f is made of."""
+        return y.view_as(y)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Remember the resting state, and output and θ for derivatives of higher order."""
+        _, x, ctx.call, *theta = inputs
+        ctx.save_for_backward(x, output, *theta)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Return λ for y; under ``create_graph``, instead, the gradients of θ as functions of θ."""
+        x, output, *theta = ctx.saved_tensors
+        call: AdjointCall = ctx.call
+        nothing = (None,) * len(theta)
+        if not torch.is_grad_enabled():
+            return call.gradient.adjoint(call, x, g), None, None, *nothing
+        call.problem.check_theta(x)
+        lam = call.problem.adjoint_on_tape(output, g, theta, call.settle)
+        # ∂f/∂θ is partial: aliases keep the engine from also walking to θ through x*(θ), which λ has accounted for.
+        aliases = [t.view_as(t) for t in theta]
+        y = call.problem.on_tape(output, aliases)
+        wanted = [t for t in aliases if t.requires_grad]
+        found = iter(torch.autograd.grad(y, wanted, lam, create_graph=True, allow_unused=True) if wanted else ())
+        return None, None, None, *(next(found) if t.requires_grad else None for t in theta)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from equilog.cells import AffineSystem
-from equilog.equilibrium.adjoint import ImplicitAdjoint
+from equilog.equilibrium.adjoint import AdjointCall, Exact, Gradient, Implicit
+from equilog.equilibrium.affine import AffineProblem
+from equilog.equilibrium.function import FunctionProblem
+from equilog.equilibrium.problem import Problem
 from equilog.equilibrium.solution import Solution, Status
-from equilog.equilibrium.solver import ChordSolver
+from equilog.equilibrium.solvers import Auto, Solver
+from equilog.equilibrium.states import Nested
 
 OnFailure = Literal["raise", "warn", "ignore"]
 
@@ -25,33 +30,49 @@ class NotConvergedError(RuntimeError):
 
 
 class EquilibriumLayer(nn.Module):
-    """Settle an :class:`AffineSystem` and return ``z* = φ(p*)``, differentiable in all that makes the system.
+    """Settle an equation and return its resting state, differentiable in all that the equation is made of.
 
-    Gradients flow to the weight, the injection and the activation's own parameters by the implicit function
-    theorem (see :mod:`equilog.equilibrium.adjoint`).
+    Two kinds of equation: an :class:`~equilog.cells.AffineSystem` (``layer(system)`` returns ``z* = φ(p*)``), whose
+    structure makes everything faster; and any function (``layer.fixed_point(f, z)``), on a tensor or a tuple of tensors.
+    Gradients flow by the implicit function theorem (see :mod:`equilog.equilibrium.adjoint`), of every order.
+
+    Limits. Under ``torch.autocast`` an affine system is solved in the precision of its own tensors; a function computes in
+    what autocast gives it, and tolerances are widened to what that precision can reach. ``torch.func.grad`` and ``vjp``
+    work on affine systems; ``vmap`` does not, because the number of steps depends on the data: put the mapped
+    dimension into the batch, or, for weights, use a population.
 
     Args:
-        solver: how to settle.
+        solver: how to settle; ``Auto()`` unless given.
+        gradient: how to differentiate; exact, by the solver itself, unless given.
         on_failure: what to do when a sample does not converge. ``"warn"`` names count and worst residual.
 
     Attributes:
         last: the :class:`Solution` of the most recent call, detached; None before the first.
+        last_backward: the same of the most recent adjoint solve; ``residual`` in units of the incoming gradient.
     """
 
-    def __init__(self, solver: ChordSolver | None = None, *, on_failure: OnFailure = "warn") -> None:
+    def __init__(
+        self,
+        solver: Solver | None = None,
+        *,
+        gradient: Gradient | None = None,
+        on_failure: OnFailure = "warn",
+    ) -> None:
         super().__init__()
         if on_failure not in get_args(OnFailure):
             raise ValueError(f"on_failure = {on_failure!r}: expected one of {', '.join(get_args(OnFailure))}")
-        self.solver = solver or ChordSolver()
+        self.solver = solver or Auto()
+        self.gradient = gradient or Exact(self.solver)
         self.on_failure = on_failure
         self.last: Solution | None = None
+        self.last_backward: Solution | None = None
 
     def forward(self, system: AffineSystem, start: Tensor | None = None) -> Tensor:
-        """Return ``z*`` of shape ``(batch, n)``.
+        """Return ``z* = φ(p*)``, shaped like the injection.
 
         Args:
             system: the equations to settle.
-            start: warm start for ``p``, shape ``(batch, n)``.
+            start: warm start for ``p``, shaped like the injection.
 
         Raises:
             NotConvergedError: under ``on_failure="raise"``, if any sample did not converge.
@@ -59,18 +80,70 @@ class EquilibriumLayer(nn.Module):
         return system.activation(self.rest(system, start))
 
     def rest(self, system: AffineSystem, start: Tensor | None = None) -> Tensor:
-        """Return the resting pre-activation ``p*`` itself, shape ``(batch, n)``, differentiable like ``z*``."""
-        solution = self.solver.solve(system, start)
-        self.last = solution
-        self._judge(solution)
+        """Return the resting pre-activation ``p*`` itself, differentiable like ``z*``."""
+        with torch.autocast(system.injection.device.type, enabled=False):
+            problem = AffineProblem(system)
+            flat = None if start is None else start.detach().reshape(problem.start.shape).to(problem.start)
+            x = self._find(problem, flat, system.injection.shape)
+            if not torch.is_grad_enabled():
+                return x.view(system.injection.shape)
+            # The one evaluation of f that is on the tape; its value equals p* to within the tolerance.
+            y = system(x.view(system.injection.shape)).reshape(x.shape)
+            return self._attach(problem, x, y).view(system.injection.shape)
+
+    def fixed_point(self, f: Callable[..., Any], z: Nested, *args: Any) -> Any:
+        """Return ``z* = f(z*, *args)``, differentiable in `args` and in all else that f uses.
+
+        Args:
+            f: ``(z, *args) -> z'`` with z' shaped like z, batch first; samples must not depend on each other.
+            z: where to begin, a tensor or a tuple of tensors; no gradient flows to it.
+            args: what else f takes. Second derivatives need every tensor here, or as a parameter if f is a module.
+
+        Raises:
+            NotConvergedError: under ``on_failure="raise"``, if any sample did not converge.
+            ValueError: if f changes the shapes.
+        """
+        problem = FunctionProblem(f, z, args)
+        return problem.states.unpack(self._settle_function(problem))
+
+    def _settle_function(self, problem: FunctionProblem) -> Tensor:
+        x = self._find(problem, None, None)
         if not torch.is_grad_enabled():
-            return solution.state
-        rtol, _ = self.solver.tolerances(system.injection.dtype)
-        slope = system.activation.slope(solution.state).detach()
-        weight = system.weight.detach()
-        # The one evaluation of f that is on the tape; its value equals p* to within the tolerance.
-        out: Tensor = ImplicitAdjoint.apply(system(solution.state), weight, slope, solution.inverse, rtol)
+            return x
+        y = problem(x.detach())
+        return self._attach(problem, x, y) if y.requires_grad else x
+
+    def _find(self, problem: Problem, start: Tensor | None, shape: torch.Size | None) -> Tensor:
+        with torch.no_grad():
+            tolerance = self.solver.tolerance(_precision(problem.start))
+            keep = torch.is_grad_enabled() or self.gradient.needs_inverse
+            solution = self.solver.solve_flat(
+                problem, start, tolerance, keep_inverse=keep and self.gradient.needs_inverse
+            )
+        self.last = solution if shape is None else solution.shaped(shape[:-1], shape)
+        self._judge(solution)
+        return solution.state
+
+    def _attach(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
+        call = AdjointCall(
+            problem=problem,
+            gradient=self.gradient,
+            settle=self._settle_on_tape,
+            inverse=None if self.last is None else self.last.inverse,
+            report=self._report,
+        )
+        out: Tensor = Implicit.apply(y, x, call, *problem.theta)
         return out
+
+    def _settle_on_tape(self, equation: AffineSystem | FunctionProblem) -> Tensor:
+        """Settle the adjoint equation as an equilibrium of its own: linear, exact, to the tightest tolerance we use."""
+        inner = EquilibriumLayer(self.solver, on_failure=self.on_failure)
+        if isinstance(equation, AffineSystem):
+            return inner.rest(equation)
+        return inner._settle_function(equation)
+
+    def _report(self, solution: Solution) -> None:
+        self.last_backward = solution
 
     def _judge(self, solution: Solution) -> None:
         if self.on_failure == "ignore" or bool(solution.converged.all()):
@@ -84,4 +157,10 @@ class EquilibriumLayer(nn.Module):
         )
         if self.on_failure == "raise":
             raise NotConvergedError(message)
-        warnings.warn(message, EquilibriumWarning, stacklevel=3)
+        warnings.warn(message, EquilibriumWarning, stacklevel=4)
+
+
+def _precision(x: Tensor) -> torch.dtype:
+    """Return the precision in which f is evaluated: autocast's where it is on, else the state's own."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equilog.cells import AffineSystem
-from equilog.equilibrium import ChordSolver, EquilibriumLayer, Status
+from equilog.equilibrium import Auto, EquilibriumLayer, Status
 
 CLOSE = {"atol": 1e-9, "rtol": 1e-9}
 
@@ -21,9 +21,9 @@ def only(problem, k):
 @given(st.integers(2, 16), st.integers(2, 8), st.floats(0.1, 12), st.integers(0, 10**6))
 def test_alone_equals_in_batch(n, batch, norm, seed):
     problem = system(n, batch, norm, seed)
-    together = ChordSolver().solve(problem)
+    together = Auto().solve(problem)
     for k in range(batch):
-        alone = ChordSolver().solve(only(problem, k))
+        alone = Auto().solve(only(problem, k))
         torch.testing.assert_close(alone.state[0], together.state[k], **CLOSE)
 
 
@@ -32,7 +32,7 @@ def test_order_does_not_matter(order):
     problem = system(10, 6, 5.0)
     shuffled = AffineSystem(problem.weight, problem.injection[list(order)], problem.activation)
     torch.testing.assert_close(
-        ChordSolver().solve(shuffled).state, ChordSolver().solve(problem).state[list(order)], **CLOSE
+        Auto().solve(shuffled).state, Auto().solve(problem).state[list(order)], **CLOSE
     )
 
 
@@ -41,7 +41,7 @@ def test_a_hard_neighbour_leaves_converged_samples_alone():
     injection = problem.injection.clone()
     injection[4] *= 300
     crowd = AffineSystem(problem.weight, injection, problem.activation)
-    easy, hard = ChordSolver().solve(problem), ChordSolver().solve(crowd)
+    easy, hard = Auto().solve(problem), Auto().solve(crowd)
     assert hard.converged.all()
     torch.testing.assert_close(hard.state[:4], easy.state[:4], **CLOSE)
 
@@ -51,8 +51,8 @@ def test_nan_in_one_sample_is_its_own_affair():
     injection = problem.injection.clone()
     injection[2, 7] = math.nan
     clean, spoilt = (
-        ChordSolver().solve(problem),
-        ChordSolver().solve(AffineSystem(problem.weight, injection, problem.activation)),
+        Auto().solve(problem),
+        Auto().solve(AffineSystem(problem.weight, injection, problem.activation)),
     )
     others = torch.arange(5) != 2
     assert spoilt.status[2] == Status.NOT_FINITE

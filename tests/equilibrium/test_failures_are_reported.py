@@ -7,15 +7,15 @@ import pytest
 import torch
 from builders import system
 
-from equilog.cells import AffineSystem, Tanh
+from equilog.cells import AffineSystem, ReLU, Tanh
 from equilog.equilibrium import (
-    ChordSolver,
+    Auto,
     EquilibriumLayer,
     EquilibriumWarning,
     NotConvergedError,
     Status,
 )
-from equilog.equilibrium.adjoint import AdjointWarning, solve_adjoint
+from equilog.equilibrium import AdjointWarning
 
 
 class Shifted(Tanh):
@@ -35,11 +35,11 @@ def without_fixed_point(batch=2, n=3):
 
 def starved():
     """A hard problem with one step allowed."""
-    return ChordSolver(max_steps=1), system(24, 6, 15.0, size=5.0)
+    return Auto(max_steps=1), system(24, 6, 15.0, size=5.0)
 
 
 def test_an_equation_without_a_solution_says_so():
-    found = ChordSolver().solve(without_fixed_point())
+    found = Auto().solve(without_fixed_point())
     assert not found.converged.any()
     # The residual of p = p + 1 is exactly (1, 1, 1) wherever one stands.
     torch.testing.assert_close(found.residual, torch.full((2,), math.sqrt(3), dtype=torch.float64))
@@ -48,7 +48,7 @@ def test_an_equation_without_a_solution_says_so():
 def test_a_singular_jacobian_is_not_mistaken_for_bad_input():
     # p = tanh(p) + 0.3 has a solution, but the slope at the origin is exactly 1: Newton's first matrix is singular.
     eye = torch.eye(2, dtype=torch.float64)
-    found = ChordSolver(max_steps=3).solve(AffineSystem(eye, 0.3 + 0 * eye, Tanh()))
+    found = Auto(max_steps=3).solve(AffineSystem(eye, 0.3 + 0 * eye, Tanh()))
     assert torch.isfinite(found.state).all()
     assert (found.status != Status.NOT_FINITE).all()
 
@@ -108,7 +108,7 @@ def test_not_finite_injection_is_named_worst(bad):
 def test_not_finite_weight_fails_every_sample():
     problem = system(6, 4)
     problem.weight[0, 0] = math.nan
-    found = ChordSolver().solve(problem)
+    found = Auto().solve(problem)
     assert (found.status == Status.NOT_FINITE).all()
 
 
@@ -118,16 +118,29 @@ def test_every_status_has_advice(status):
 
 
 def test_an_adjoint_spoilt_by_nan_counts_the_samples():
-    ones = torch.ones(3, 2, dtype=torch.float64)
-    grad = ones.clone()
-    grad[1, 0] = math.nan
-    eye = torch.eye(2, dtype=torch.float64)
+    problem = system(4, 3)
+    z = EquilibriumLayer()(AffineSystem(problem.weight, problem.injection.requires_grad_(), problem.activation))
+    spoilt = torch.ones_like(z)
+    spoilt[1, 0] = math.nan
     with pytest.warns(AdjointWarning, match="1 of 3"):
-        solve_adjoint(grad, 0.1 * eye, ones, eye, 1e-10)
+        z.backward(spoilt)
 
 
 def test_a_singular_adjoint_warns():
+    # p = ReLU(p) + 0 rests everywhere at p > 0, with I − W D = 0.
     eye = torch.eye(3, dtype=torch.float64)
-    ones = torch.ones(2, 3, dtype=torch.float64)
-    with pytest.warns(AdjointWarning, match="singular.* for 2 of 2"):
-        solve_adjoint(ones, eye, ones, eye, 1e-10)  # I − W D = 0
+    drive = torch.zeros(2, 3, dtype=torch.float64, requires_grad=True)
+    start = torch.ones(2, 3, dtype=torch.float64)
+    z = EquilibriumLayer()(AffineSystem(eye, drive, ReLU()), start)
+    with pytest.warns(AdjointWarning, match=r"2 of 2 .*singular"):
+        z.sum().backward()
+
+
+def test_the_backward_pass_keeps_its_verdicts():
+    problem = system(6, 4)
+    layer = EquilibriumLayer()
+    z = layer(AffineSystem(problem.weight, problem.injection.requires_grad_(), problem.activation))
+    assert layer.last_backward is None
+    z.square().sum().backward()
+    assert layer.last_backward.converged.all()
+    assert layer.last_backward.steps.shape == (4,)

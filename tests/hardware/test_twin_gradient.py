@@ -6,7 +6,7 @@ import pytest
 import torch
 from builders import drives, layer_of, matrices, spec_with, tiny_model
 
-from equilog.equilibrium import ChordSolver, EquilibriumLayer
+from equilog.equilibrium import Auto, EquilibriumLayer
 from equilog.hardware import Chip, program
 from equilog.hardware.twin import static_system
 
@@ -23,7 +23,7 @@ PARAMETERS = [
 
 
 def settle(layer, played):
-    tight = ChordSolver(rtol=1e-13, atol=1e-14)
+    tight = Auto(rtol=1e-13, atol=1e-14)
     return EquilibriumLayer(tight, on_failure="raise")(static_system(layer, played))
 
 
@@ -59,7 +59,7 @@ def test_gradcheck_at_a_bias_of_zero():
 
 def test_gradcheck_of_the_ideal_model():
     model = tiny_model().double()
-    model.equilibrium = EquilibriumLayer(ChordSolver(rtol=1e-13, atol=1e-14))
+    model.equilibrium = EquilibriumLayer(Auto(rtol=1e-13, atol=1e-14))
     names = [name for name, _ in model.named_parameters()]
 
     def run(x, *values):

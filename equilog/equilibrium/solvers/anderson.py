@@ -1,0 +1,114 @@
+"""Anderson acceleration, every sample with a least-squares problem of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from equilog.equilibrium.problem import Map
+from equilog.equilibrium.solvers.base import Solver
+
+
+@dataclass
+class History:
+    """Differences of residuals and of damped iterates, newest in a ring, and their Gram matrix.
+
+    Attributes:
+        d_f, d_g: shape ``(memory, batch, n)``.
+        gram: ``ΔF ΔFᵀ``, shape ``(batch, memory, memory)``.
+    """
+
+    d_f: Tensor
+    d_g: Tensor
+    gram: Tensor
+    last_f: Tensor | None = None
+    last_g: Tensor | None = None
+    count: int = 0
+    first: Tensor | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class Anderson(Solver):
+    """``x ← x + βf − (ΔX + βΔF) γ`` with ``γ = argmin ‖f − ΔF γ‖`` and ``f = f(x) − x``.
+
+    Walker & Ni (SIAM J. Numer. Anal. 2011). Equals GMRES on a linear problem until the memory is full. The ridge is
+    relative to the trace of the Gram matrix, so inputs of any size are treated alike. Weakness: with short memory it
+    stalls on maps whose Jacobian has large skew eigenvalues; damping 0.5 helps there.
+
+    Attributes:
+        memory: differences kept; 1 is the vector secant, with a closed form that costs a third of the general one.
+        damping: β in (0, 1].
+
+    Raises:
+        ValueError: for ``memory < 1`` or a damping outside (0, 1].
+    """
+
+    memory: int = 5
+    damping: float = 1.0
+
+    name: ClassVar[str] = "anderson"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.memory < 1:
+            raise ValueError(f"memory = {self.memory}: expected at least 1 difference")
+        if not 0 < self.damping <= 1:
+            raise ValueError(f"damping = {self.damping}: expected a number in (0, 1]")
+
+    def init(self, problem: Map, x: Tensor) -> History:
+        """Return an empty history."""
+        m = self.memory
+        if m == 1:
+            return History(x, x, x)
+        batch, n = x.shape
+        return History(x.new_empty(m, batch, n), x.new_empty(m, batch, n), x.new_zeros(batch, m, m))
+
+    def step(self, problem: Map, x: Tensor, fx: Tensor, memory: History) -> Tensor:
+        """Return the accelerated iterate."""
+        f = fx - x
+        g = fx if self.damping == 1 else torch.add(x, f, alpha=self.damping)
+        h = memory
+        if h.last_f is None or h.last_g is None:
+            h.last_f, h.last_g = f, g
+            return g
+        if self.memory == 1:
+            d_f = f - h.last_f
+            size = torch.linalg.vecdot(d_f, d_f)
+            gamma = torch.where(size > _stagnant(f), torch.linalg.vecdot(d_f, f) / size, 0)
+            update = torch.addcmul(g, gamma[:, None], g - h.last_g, value=-1)
+        else:
+            update = self._mix(f, g, h)
+        h.last_f, h.last_g = f, g
+        return update
+
+    def _mix(self, f: Tensor, g: Tensor, h: History) -> Tensor:
+        slot = h.count % self.memory
+        h.count += 1
+        used = min(h.count, self.memory)
+        torch.sub(f, h.last_f, out=h.d_f[slot])
+        size = torch.linalg.vecdot(h.d_f[slot], h.d_f[slot])
+        h.d_f[slot].mul_((size > _stagnant(f))[:, None])
+        torch.sub(g, h.last_g, out=h.d_g[slot])
+        d_f = h.d_f[:used]
+        row = torch.linalg.vecdot(d_f, h.d_f[slot]).mT  # (batch, used)
+        h.gram[:, slot, :used] = row
+        h.gram[:, :used, slot] = row
+        gram = h.gram[:, :used, :used]
+        trace = gram.diagonal(dim1=1, dim2=2).sum(1)
+        finfo = torch.finfo(f.dtype)
+        # Relative to the trace, so inputs of any size are treated alike; the floor only guards an all-zero Gram.
+        ridge = trace * (10 * finfo.eps) + finfo.tiny
+        right = torch.linalg.vecdot(d_f, f).mT[:, :, None]
+        gamma, _ = torch.linalg.solve_ex(gram + torch.diag_embed(ridge[:, None].expand(-1, used)), right)
+        update = g.clone()
+        for i in range(used):  # in place, no temporary of the size of the history
+            update.addcmul_(h.d_g[i], gamma[:, i], value=-1)
+        return update
+
+
+def _stagnant(f: Tensor) -> Tensor:
+    """Return the squared size below which a change of f, per sample, is rounding: there is nothing to learn from it."""
+    return torch.linalg.vecdot(f, f).mul_((30 * torch.finfo(f.dtype).eps) ** 2)

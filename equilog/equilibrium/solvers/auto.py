@@ -1,0 +1,101 @@
+"""``auto``: the cheapest solver that serves each sample, and a record of which one did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from equilog.equilibrium.affine import AffineProblem
+from equilog.equilibrium.loop import iterate
+from equilog.equilibrium.problem import Problem
+from equilog.equilibrium.solution import Solution, Status, Tolerance
+from equilog.equilibrium.solvers.anderson import Anderson
+from equilog.equilibrium.solvers.base import Solver
+from equilog.equilibrium.solvers.chord import Chord
+from equilog.equilibrium.solvers.newton import Newton, NewtonKrylov
+from equilog.equilibrium.solvers.picard import PatientPicard
+
+# Beyond this n, making the chord's K (8/3 n³) costs more than the two dozen steps it saves.
+CHORD_WORTH_IT = 768
+# Below this n a Jacobian of every sample is factorised as fast as a Krylov space is built.
+DIRECT_NEWTON = 512
+DIRECT_NEWTON_OF_FUNCTION = 64
+
+
+@dataclass(frozen=True)
+class Auto(Solver):
+    """Try the cheapest first and hand each sample on by its own progress, never by its neighbours'.
+
+    ``p = Wφ(p) + u``: Picard while its pace promises an end within 20 steps; then the chord method (or, for large n
+    without a factorisation at hand, damped Anderson); then Newton. Any other function: Picard, Anderson, Newton, by
+    Krylov iteration for large n. ``solution.summary()`` says who settled how many.
+
+    Attributes:
+        max_steps: evaluations allowed to each of the solvers in turn.
+    """
+
+    max_steps: int = 60
+
+    name: ClassVar[str] = "auto"
+
+    def solve_flat(
+        self, problem: Problem, start: Tensor | None, tolerance: Tolerance, *, keep_inverse: bool = False
+    ) -> Solution:
+        """Solve in stages; each takes over what the one before left."""
+        patient = PatientPicard(max_steps=self.max_steps)
+        solution, _ = iterate(patient, problem, start, tolerance)
+        for solver in self._rescuers(problem):
+            left = (solution.status == Status.MAX_STEPS) | (solution.status == Status.DIVERGED)
+            if not bool(left.any()):
+                break
+            solution = hand_over(solution, problem, solver, start, tolerance, left, keep_inverse)
+        return solution
+
+    def _rescuers(self, problem: Problem) -> tuple[Solver, ...]:
+        steps = self.max_steps
+        newton = Newton(max_steps=steps) if problem.n <= DIRECT_NEWTON else NewtonKrylov(max_steps=steps)
+        if not isinstance(problem, AffineProblem):
+            small = problem.n <= DIRECT_NEWTON_OF_FUNCTION
+            return Anderson(max_steps=steps, memory=8, damping=0.5), newton if small else NewtonKrylov(max_steps=steps)
+        if problem.n <= CHORD_WORTH_IT or problem.has_factor:
+            return Chord(max_steps=steps), newton
+        return Anderson(max_steps=steps, memory=8, damping=0.5), Chord(max_steps=steps), newton
+
+
+def hand_over(
+    first: Solution,
+    problem: Problem,
+    rescue: Solver,
+    start: Tensor | None,
+    tolerance: Tolerance,
+    left: Tensor,
+    keep_inverse: bool,
+) -> Solution:
+    """Let another solver settle the samples in the mask `left`, and merge the verdicts."""
+    rows = left.nonzero()[:, 0]
+    everyone = len(rows) == len(left)
+    rest = problem if everyone else problem.select(rows)
+    begin = start if start is None or everyone else start[rows]
+    second = rescue.solve_flat(rest, begin, tolerance, keep_inverse=keep_inverse and everyone)
+    names = (*first.solvers, *(name for name in second.solvers if name not in first.solvers))
+    index = torch.tensor([names.index(name) for name in second.solvers], device=left.device)
+    # Where neither succeeded, the better of the two is kept.
+    better = second.converged | ~(first.residual[rows] <= second.residual)
+
+    def merge(a: Tensor, b: Tensor) -> Tensor:
+        mask = better[:, None] if a.ndim == 2 else better
+        return a.index_copy(0, rows, torch.where(mask, b, a[rows]))
+
+    return replace(
+        first,
+        state=merge(first.state, second.state),
+        residual=merge(first.residual, second.residual),
+        steps=first.steps.index_copy(0, rows, first.steps[rows] + second.steps),
+        status=merge(first.status, second.status),
+        solvers=names,
+        picked=merge(first.picked, index[second.picked]),
+        inverse=second.inverse,
+    )
