@@ -1,4 +1,4 @@
-"""The equation that is settled: ``p = W φ(p) + u``, for a batch of injections, on one weight or a population of them."""
+"""The equation that is settled: ``p = W φ(p) + u``, for a batch of injections, on one weight or many."""
 
 from __future__ import annotations
 

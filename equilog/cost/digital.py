@@ -77,9 +77,9 @@ _CALLED = {"picard": "Picard", "anderson": "Anderson", "chord": "chord with Ande
 def equilibrium_work(cell: CircuitCell, drive: Tensor, tolerance: float) -> tuple[Work, float, str]:
     """Count what the cheapest of three digital solvers needs, per sample, for the answer that the converters resolve.
 
-    Picard iteration; Anderson acceleration; the chord method, whose step is one matrix product like theirs. A step is that
-    product, two passes over Anderson's differences and n activations; the matrix is fetched again at every step. The
-    chord's matrix K is made once for all samples, like the programming of a chip, and left out.
+    Picard iteration; Anderson acceleration; the chord method, whose step is one matrix product like theirs. A step is
+    that product, two passes over Anderson's differences and n activations; the matrix is fetched again at every step.
+    The chord's matrix K is made once for all samples, like the programming of a chip, and left out.
 
     Args:
         cell: the trained cell.

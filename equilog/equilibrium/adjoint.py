@@ -6,10 +6,10 @@ At rest ``x = f(x, θ)`` with ``J = ∂f/∂x``. Differentiating, ``dx = J dx + 
     λ = g + Jᵀ λ           (the adjoint equation: a fixed point again)
     ∂L/∂θ = λᵀ ∂f/∂θ       (one ordinary backward pass through one evaluation of f)
 
-:class:`Implicit` is the identity on ``f(x*, θ)`` and replaces ``g`` by ``λ`` on the way back; autograd does the rest. Memory
-does not grow with the number of forward steps. Under ``create_graph=True`` the gradient must itself be a function of θ:
-λ is settled on tape, as an equilibrium that depends on x*, g and θ, and ``λᵀ ∂f/∂θ`` is taken at the x* that depends on θ.
-With this same construction for λ's own gradient, derivatives of every order are right.
+:class:`Implicit` returns x*, and on the way back hands ``λ`` instead of ``g`` to ``f(x*, θ)``; autograd does the rest.
+Memory does not grow with the number of forward steps. Under ``create_graph=True`` the gradient must itself be a
+function of θ: λ is settled on tape, as an equilibrium that depends on x*, g and θ, and ``λᵀ ∂f/∂θ`` is taken at the x*
+that depends on θ. With this same construction for λ's own gradient, derivatives of every order are right.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Exact(Gradient):
         # Unit-norm right-hand sides: the answer must not depend on how large the loss happens to be.
         size = torch.linalg.vector_norm(g, dim=1, keepdim=True)
         unit = g / torch.where(size > 0, size, 1)
-        rtol = self.rtol if self.rtol is not None else self.solver.tolerance(g.dtype).rtol
+        rtol = self.rtol if self.rtol is not None else self.solver.tolerance(call.problem.precision).rtol
         problem, to_lambda = call.problem.adjoint(x, unit)
         found = self.solver.solve_flat(problem, None, Tolerance(0.0, rtol))
         call.report(replace(found, residual=found.residual * size[:, 0]))
@@ -96,21 +96,24 @@ class Exact(Gradient):
         if bool(bad.any()):
             worst = float(found.residual[bad].nan_to_num(torch.inf).max())
             warnings.warn(
-                f"the adjoint equation was not solved for {int(bad.sum())} of {len(bad)} samples (worst residual {worst:.1e} "
-                "relative to the incoming gradient): it is singular, its right-hand side is not finite, or more steps are "
-                "needed; the gradients of those samples are not to be trusted",
+                f"the adjoint equation was not solved for {int(bad.sum())} of {len(bad)} samples (worst residual "
+                f"{worst:.1e} relative to the incoming gradient): it is singular, its right-hand side not finite, or "
+                "more steps are needed; the gradients of those samples are not to be trusted",
                 AdjointWarning,
                 stacklevel=3,
             )
 
 
 class Implicit(torch.autograd.Function):
-    """Identity forward; backward replaces the incoming gradient by λ."""
+    """The resting state forward; backward replaces the incoming gradient by λ and hands it to ``f(x*, θ)``."""
 
     @staticmethod
     def forward(y: Tensor, x: Tensor, call: AdjointCall, *theta: Tensor) -> Tensor:
-        """Return ``f(x*, θ)`` unchanged; ``x`` is the detached resting state, ``theta`` what f is made of."""
-        return y.view_as(y)
+        """Return the resting state x; ``y = f(x, θ)`` is there for its graph, ``theta`` is what f is made of.
+
+        The state itself is returned, not y: its residual is the one that was judged.
+        """
+        return x.view_as(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -119,7 +122,7 @@ class Implicit(torch.autograd.Function):
         ctx.save_for_backward(x, output, *theta)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         """Return λ for y; under ``create_graph``, instead, the gradients of θ as functions of θ."""
         x, output, *theta = ctx.saved_tensors
         call: AdjointCall = ctx.call

@@ -65,7 +65,8 @@ class Reuse(Gradient):
         """
         if call.inverse is None:
             raise RuntimeError(
-                "gradient Reuse needs a forward solver that estimates (I − J)⁻¹ for all samples: use Broyden() or Chord()"
+                "gradient Reuse needs a forward solver that estimates (I − J)⁻¹ for all samples: "
+                "use Broyden() or Chord()"
             )
         return call.inverse.left(g)
 

@@ -13,7 +13,7 @@ from equilog.equilibrium.states import Nested, States
 
 
 class FunctionProblem(Problem):
-    """``z = f(z, *args)`` for a function or module on tensors, or tuples of tensors, whose first dimension is the batch.
+    """``z = f(z, *args)`` for a function or module on tensors, or tuples of tensors; first dimension is the batch.
 
     f must treat samples independently (no batch normalisation in training mode). Samples are never taken out of its
     batch, because f may hold other tensors of that batch size; work on few of them is done on all.
@@ -28,6 +28,8 @@ class FunctionProblem(Problem):
         self.f, self.args = f, tuple(args)
         self.states = States.like(z)
         self.start = self.states.pack(z).detach()
+        device = self.start.device.type
+        self.autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         self._names = [name for name, _ in f.named_parameters()] if isinstance(f, nn.Module) else []
         own = [p for _, p in f.named_parameters()] if isinstance(f, nn.Module) else []
         self._places = [i for i, a in enumerate(self.args) if isinstance(a, Tensor)]
@@ -35,7 +37,11 @@ class FunctionProblem(Problem):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Evaluate f on flat states; the result has the precision of ``x`` whatever f computes in."""
-        return self.states.pack(self.f(self.states.unpack(x), *self.args)).to(x.dtype)
+        if self.autocast is None:
+            return self.states.pack(self.f(self.states.unpack(x), *self.args)).to(x.dtype)
+        # The caller's autocast is for f; the solver's own algebra stays in the precision of the state.
+        with torch.autocast(x.device.type, self.autocast):
+            return self.states.pack(self.f(self.states.unpack(x), *self.args)).to(x.dtype)
 
     def on_tape(self, x: Tensor, theta: Sequence[Tensor]) -> Tensor:
         """Evaluate f as a function of x, its parameters and its tensor arguments."""
@@ -50,6 +56,11 @@ class FunctionProblem(Problem):
             found = self.f(z, *args)
         return self.states.pack(found).to(x.dtype)
 
+    @property
+    def precision(self) -> torch.dtype:
+        """The precision in which f is evaluated."""
+        return self.autocast or self.start.dtype
+
     def check_theta(self, x: Tensor) -> None:
         """Refuse derivatives of higher order if f closes over tensors that want gradients.
 
@@ -58,12 +69,13 @@ class FunctionProblem(Problem):
         """
         if self.on_tape(x.detach(), [t.detach() for t in self.theta]).requires_grad:
             raise RuntimeError(
-                "second derivatives through fixed_point(f, z) need every tensor that f uses to be an argument: f closes over "
-                "tensors that require gradients; write fixed_point(f, z, *tensors) with f(z, *tensors), or make f a module"
+                "second derivatives through fixed_point(f, z) need every tensor that f uses to be an argument: "
+                "f closes over tensors that require gradients; write fixed_point(f, z, *tensors) with f(z, *tensors), "
+                "or make f a module"
             )
 
     def jvp(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return ``v -> J v`` by differentiating the (linear) vector–Jacobian product; works wherever autograd does twice."""
+        """Return ``v -> J v`` by differentiating ``v -> Jᵀ v``, which is linear; works wherever autograd does twice."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             dummy = torch.zeros_like(x, requires_grad=True)
@@ -97,10 +109,8 @@ class FunctionProblem(Problem):
         """``λ = g + Jᵀ λ`` as it stands."""
         return _Adjoint(self, x, g), lambda lam: lam
 
-    def adjoint_on_tape(
-        self, x: Tensor, g: Tensor, theta: Sequence[Tensor], settle: Callable[[Any], Tensor]
-    ) -> Tensor:
-        """Settle ``λ = g + Jᵀ λ`` as a function of x, g and θ: a fixed point whose gradient is taken like any other's."""
+    def adjoint_on_tape(self, x: Tensor, g: Tensor, theta: Sequence[Tensor], settle: Callable[[Any], Tensor]) -> Tensor:
+        """Settle ``λ = g + Jᵀ λ`` as a function of x, g and θ: a fixed point differentiated like any other."""
 
         def adjoint(lam: Tensor, x: Tensor, g: Tensor, *theta: Tensor) -> Tensor:
             with torch.enable_grad():
@@ -141,7 +151,7 @@ class _Some(FunctionProblem):
 
     def __init__(self, whole: FunctionProblem, rows: Tensor) -> None:
         self.whole, self.rows = whole, rows
-        self.states = whole.states
+        self.states, self.autocast = whole.states, whole.autocast
         self.start = whole.start[rows]
 
     def __call__(self, x: Tensor) -> Tensor:

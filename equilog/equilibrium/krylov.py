@@ -27,22 +27,22 @@ def gmres(product: Callable[[Tensor], Tensor], b: Tensor, rtol: Tensor, memory: 
     for cycle in range(restarts):
         r = b if cycle == 0 else b - product(x)
         beta = torch.linalg.vector_norm(r, dim=1)
-        if not bool((beta > target).any()):
+        open_ = beta > target
+        if not bool(open_.any()):
             break
-        x = x + _cycle(product, r, beta, target, memory)
+        x = torch.where(open_[:, None], x + _cycle(product, r, beta, target, memory), x)
     return x
 
 
-def _cycle(
-    product: Callable[[Tensor], Tensor], r: Tensor, beta: Tensor, target: Tensor, memory: int
-) -> Tensor:
+def _cycle(product: Callable[[Tensor], Tensor], r: Tensor, beta: Tensor, target: Tensor, memory: int) -> Tensor:
     batch, n = r.shape
     basis = r.new_zeros(memory + 1, batch, n)
     h = r.new_zeros(batch, memory + 1, memory)
     basis[0] = r / torch.where(beta > 0, beta, 1)[:, None]
     right = r.new_zeros(batch, memory + 1)
     right[:, 0] = beta
-    y = right[:, :0]
+    y = r.new_zeros(batch, memory)
+    done = beta <= target
     for j in range(memory):
         w = product(basis[j])
         for _ in range(2):  # twice is enough (Giraud & Langou)
@@ -53,11 +53,14 @@ def _cycle(
         h[:, j + 1, j] = length
         # An exhausted Krylov space holds the solution: no new direction for that sample.
         basis[j + 1] = w / torch.where(length > 0, length, torch.inf)[:, None]
-        y = _least_squares(h[:, : j + 2, : j + 1], right[:, : j + 2])
-        left = right[:, : j + 2] - (h[:, : j + 2, : j + 1] @ y[:, :, None])[:, :, 0]
-        if not bool((torch.linalg.vector_norm(left, dim=1) > target).any()):
+        new = _least_squares(h[:, : j + 2, : j + 1], right[:, : j + 2])
+        left = right[:, : j + 2] - (h[:, : j + 2, : j + 1] @ new[:, :, None])[:, :, 0]
+        # A sample keeps the weights with which it was done: its neighbours' longer bases do not touch it.
+        y[:, : j + 1] = torch.where(done[:, None], y[:, : j + 1], new)
+        done = done | (torch.linalg.vector_norm(left, dim=1) <= target)
+        if bool(done.all()):
             break
-    return (y.mT[:, :, None] * basis[: y.shape[1]]).sum(0)
+    return (y.mT[:, :, None] * basis[:memory]).sum(0)
 
 
 def _least_squares(h: Tensor, right: Tensor) -> Tensor:

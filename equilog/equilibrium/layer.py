@@ -33,13 +33,13 @@ class EquilibriumLayer(nn.Module):
     """Settle an equation and return its resting state, differentiable in all that the equation is made of.
 
     Two kinds of equation: an :class:`~equilog.cells.AffineSystem` (``layer(system)`` returns ``z* = φ(p*)``), whose
-    structure makes everything faster; and any function (``layer.fixed_point(f, z)``), on a tensor or a tuple of tensors.
-    Gradients flow by the implicit function theorem (see :mod:`equilog.equilibrium.adjoint`), of every order.
+    structure makes everything faster; and any function (``layer.fixed_point(f, z)``), on a tensor or a tuple of
+    tensors. Gradients flow by the implicit function theorem (see :mod:`equilog.equilibrium.adjoint`), of every order.
 
-    Limits. Under ``torch.autocast`` an affine system is solved in the precision of its own tensors; a function computes in
-    what autocast gives it, and tolerances are widened to what that precision can reach. ``torch.func.grad`` and ``vjp``
-    work on affine systems; ``vmap`` does not, because the number of steps depends on the data: put the mapped
-    dimension into the batch, or, for weights, use a population.
+    Limits. Under ``torch.autocast`` an affine system is solved in the precision of its own tensors; a function
+    computes in what autocast gives it, and tolerances are widened to what that precision can reach.
+    ``torch.func.grad`` and ``vjp`` work on affine systems; ``vmap`` does not, because the number of steps depends on
+    the data: put the mapped dimension into the batch, or, for weights, use a population.
 
     Args:
         solver: how to settle; ``Auto()`` unless given.
@@ -81,7 +81,7 @@ class EquilibriumLayer(nn.Module):
 
     def rest(self, system: AffineSystem, start: Tensor | None = None) -> Tensor:
         """Return the resting pre-activation ``p*`` itself, differentiable like ``z*``."""
-        with torch.autocast(system.injection.device.type, enabled=False):
+        with torch.autocast(system.injection.device.type, enabled=False):  # also for the evaluation on tape
             problem = AffineProblem(system)
             flat = None if start is None else start.detach().reshape(problem.start.shape).to(problem.start)
             x = self._find(problem, flat, system.injection.shape)
@@ -114,8 +114,8 @@ class EquilibriumLayer(nn.Module):
         return self._attach(problem, x, y) if y.requires_grad else x
 
     def _find(self, problem: Problem, start: Tensor | None, shape: torch.Size | None) -> Tensor:
-        with torch.no_grad():
-            tolerance = self.solver.tolerance(_precision(problem.start))
+        with torch.no_grad(), torch.autocast(problem.start.device.type, enabled=False):
+            tolerance = self.solver.tolerance(problem.precision)
             keep = torch.is_grad_enabled() or self.gradient.needs_inverse
             solution = self.solver.solve_flat(
                 problem, start, tolerance, keep_inverse=keep and self.gradient.needs_inverse
@@ -158,9 +158,3 @@ class EquilibriumLayer(nn.Module):
         if self.on_failure == "raise":
             raise NotConvergedError(message)
         warnings.warn(message, EquilibriumWarning, stacklevel=4)
-
-
-def _precision(x: Tensor) -> torch.dtype:
-    """Return the precision in which f is evaluated: autocast's where it is on, else the state's own."""
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from equilog.equilibrium.problem import Map
-from equilog.equilibrium.solution import Solution, Status, Tolerance
+from equilog.equilibrium.solution import InverseEstimate, Solution, Status, Tolerance
 
 # A state this many times larger than the start and its residual has run off, and a relative tolerance no longer grows
 # with it: or f(x) = x + 1 would be "solved" at x = 10⁵.
@@ -75,7 +75,7 @@ def iterate(
                 break
         if not last:
             x = solver.step(problem, x, fx, memory)
-    return verdict.solution(solver, memory if keep_inverse else None), verdict.left
+    return verdict.solution(solver, solver.inverse(problem, memory) if keep_inverse else None), verdict.left
 
 
 def _original(problem: Map, r: Tensor, norm: Tensor, limit: Tensor, last: bool) -> Tensor:
@@ -104,9 +104,7 @@ class _Verdict:
         self._frozen = False
         self._spoilt: Tensor | None = None
 
-    def over(
-        self, k: int, x: Tensor, norm: Tensor, limit: Tensor, away: Tensor, solver: Any, memory: Any
-    ) -> bool:
+    def over(self, k: int, x: Tensor, norm: Tensor, limit: Tensor, away: Tensor, solver: Any, memory: Any) -> bool:
         """Take the samples' residuals at x into account; return whether nobody needs another step."""
         if self._spoilt is None:
             self._spoilt = ~torch.isfinite(norm)
@@ -146,7 +144,7 @@ class _Verdict:
         time = solver.time(memory)
         self.time = None if time is None else time.clone()
 
-    def solution(self, solver: Any, memory: Any) -> Solution:
+    def solution(self, solver: Any, inverse: InverseEstimate | None) -> Solution:
         """Put the verdicts into words."""
         status = torch.where(self.done, int(Status.CONVERGED), int(Status.MAX_STEPS))
         if self._spoilt is not None and bool(self.ran_away.any()):
@@ -161,5 +159,5 @@ class _Verdict:
             solvers=(solver.name,),
             picked=torch.zeros_like(self.steps),
             time=self.time,
-            inverse=None if memory is None else solver.inverse(memory),
+            inverse=inverse,
         )

@@ -1,7 +1,7 @@
 """What the solvers see: a batch of fixed-point problems ``x = f(x)`` on flat states of shape ``(batch, n)``.
 
-:class:`Map` is enough to iterate; a :class:`Problem` also offers the Jacobian ``J = ∂f/∂x`` of every sample, as products
-from the left and right and as a matrix, and states its own adjoint equation.
+:class:`Map` is enough to iterate; a :class:`Problem` also offers the Jacobian ``J = ∂f/∂x`` of every sample, as
+products from the left and right and as a matrix, and states its own adjoint equation.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -32,6 +33,11 @@ class Map(ABC):
     @abstractmethod
     def select(self, rows: Tensor) -> Map:
         """Return the map of these samples only; `rows` are indices, shape ``(k,)``."""
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The precision in which f is evaluated; tolerances follow it."""
+        return self.start.dtype
 
     @property
     def batch(self) -> int:
@@ -75,10 +81,8 @@ class Problem(Map):
         """Evaluate f at ``x`` as a function of ``x`` and θ."""
 
     @abstractmethod
-    def adjoint_on_tape(
-        self, x: Tensor, g: Tensor, theta: Sequence[Tensor], settle: Callable[[Any], Tensor]
-    ) -> Tensor:
-        """Return λ as a function of ``x``, ``g`` and θ; `settle` is the layer's own way to settle an equation on tape."""
+    def adjoint_on_tape(self, x: Tensor, g: Tensor, theta: Sequence[Tensor], settle: Callable[[Any], Tensor]) -> Tensor:
+        """Return λ as a function of ``x``, ``g`` and θ; `settle` is the layer's way to settle an equation on tape."""
 
     def check_theta(self, x: Tensor) -> None:
         """Raise ``RuntimeError`` if f uses tensors that want gradients and are not in θ."""

@@ -54,7 +54,9 @@ def _normal(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def contractive(n: int, batch: int, dtype: torch.dtype, seed: int, *, norm: float = 0.9, size: float = 1.0) -> AffineSystem:
+def contractive(
+    n: int, batch: int, dtype: torch.dtype, seed: int, *, norm: float = 0.9, size: float = 1.0
+) -> AffineSystem:
     """A random weight scaled to a spectral norm below 1."""
     weight = _normal(seed, n, n)
     weight = weight * (norm / torch.linalg.matrix_norm(weight, 2))
@@ -92,7 +94,9 @@ def _norm(weight: Tensor) -> float:
     return float(new)
 
 
-def monotone(n: int, batch: int, dtype: torch.dtype, seed: int, *, norm: float = 3.6, size: float = 1.0) -> AffineSystem:
+def monotone(
+    n: int, batch: int, dtype: torch.dtype, seed: int, *, norm: float = 3.6, size: float = 1.0
+) -> AffineSystem:
     """A monotone weight of margin 0.3 with a norm far above 1."""
     weight = monotone_weight(n, norm, seed)
     return AffineSystem(weight.to(dtype), (size * _normal(seed + 1, batch, n)).to(dtype), Tanh())
@@ -131,7 +135,9 @@ def multiscale(n: int, batch: int, dtype: torch.dtype, seed: int) -> Function:
     """Two states of different size that feed each other."""
     half = max(1, n // 3)
     rest = max(1, n - half)
-    weights = [_normal(seed + i, a, b) for i, (a, b) in enumerate([(half, half), (half, rest), (rest, half), (rest, rest)])]
+    weights = [
+        _normal(seed + i, a, b) for i, (a, b) in enumerate([(half, half), (half, rest), (rest, half), (rest, rest)])
+    ]
     aa, ab, ba, bb = ((0.45 * w / torch.linalg.matrix_norm(w, 2)).to(dtype) for w in weights)
     u, v = _normal(seed + 8, batch, half).to(dtype), _normal(seed + 9, batch, rest).to(dtype)
 

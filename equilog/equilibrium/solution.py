@@ -35,13 +35,11 @@ class Solution:
     """A batch of solved equations ``x = f(x)``.
 
     Attributes:
-        state: ``x*``, shaped like the problem's states, e.g. ``(batch, n)``.
-        residual: ``‖f(x) − x‖₂`` at that state, per sample, shape ``(batch,)``.
-        steps: evaluations of f until that sample was accepted (all stages of ``auto`` together), shape ``(batch,)``.
-        status: :class:`Status` values, shape ``(batch,)``, integer.
-        solvers: names of the solvers that had a part.
-        picked: which of `solvers` settled each sample, shape ``(batch,)``, index.
-        time: for solvers that follow the flow ``τ ẋ = f(x) − x``, time to tolerance in τ, shape ``(batch,)``; else None.
+        state: ``x*``, shaped like the problem's states, e.g. ``(batch, n)``. residual: ``‖f(x) − x‖₂`` at that state,
+        per sample, shape ``(batch,)``. steps: evaluations of f until that sample was accepted (all stages of ``auto``
+        together), shape ``(batch,)``. status: :class:`Status` values, shape ``(batch,)``, integer. solvers: names of
+        the solvers that had a part. picked: which of `solvers` settled each sample, shape ``(batch,)``, index. time:
+        for solvers that follow the flow ``τ ẋ = f(x) − x``, time to tolerance in τ, shape ``(batch,)``; else None.
         inverse: the solver's own estimate of ``(I − J)⁻¹``, for reuse by cheaper gradients; None if it has none.
     """
 

@@ -34,7 +34,7 @@ class States:
             raise ValueError("a state needs at least one tensor, each with a batch dimension first")
         if len({part.shape[0] for part in parts}) != 1:
             raise ValueError(
-                f"the tensors of a state have batch sizes {[part.shape[0] for part in parts]}: expected one and the same"
+                f"the tensors of a state have batch sizes {[part.shape[0] for part in parts]}: expected one size"
             )
         return States(tuple(part.shape for part in parts), isinstance(z, Tensor))
 
@@ -60,6 +60,4 @@ class States:
         if self.single:
             return x.reshape(x.shape[0], *self.shapes[0][1:])
         sizes = [shape[1:].numel() for shape in self.shapes]
-        return tuple(
-            part.reshape(x.shape[0], *shape[1:]) for part, shape in zip(x.split(sizes, dim=1), self.shapes)
-        )
+        return tuple(part.reshape(x.shape[0], *shape[1:]) for part, shape in zip(x.split(sizes, dim=1), self.shapes))

@@ -31,9 +31,7 @@ def test_alone_equals_in_batch(n, batch, norm, seed):
 def test_order_does_not_matter(order):
     problem = system(10, 6, 5.0)
     shuffled = AffineSystem(problem.weight, problem.injection[list(order)], problem.activation)
-    torch.testing.assert_close(
-        Auto().solve(shuffled).state, Auto().solve(problem).state[list(order)], **CLOSE
-    )
+    torch.testing.assert_close(Auto().solve(shuffled).state, Auto().solve(problem).state[list(order)], **CLOSE)
 
 
 def test_a_hard_neighbour_leaves_converged_samples_alone():

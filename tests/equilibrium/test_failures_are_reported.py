@@ -9,13 +9,13 @@ from builders import system
 
 from equilog.cells import AffineSystem, ReLU, Tanh
 from equilog.equilibrium import (
+    AdjointWarning,
     Auto,
     EquilibriumLayer,
     EquilibriumWarning,
     NotConvergedError,
     Status,
 )
-from equilog.equilibrium import AdjointWarning
 
 
 class Shifted(Tanh):

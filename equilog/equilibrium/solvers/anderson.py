@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -27,7 +27,6 @@ class History:
     last_f: Tensor | None = None
     last_g: Tensor | None = None
     count: int = 0
-    first: Tensor | None = field(default=None)
 
 
 @dataclass(frozen=True)
@@ -80,20 +79,18 @@ class Anderson(Solver):
             gamma = torch.where(size > _stagnant(f), torch.linalg.vecdot(d_f, f) / size, 0)
             update = torch.addcmul(g, gamma[:, None], g - h.last_g, value=-1)
         else:
-            update = self._mix(f, g, h)
+            update = self._mix(f, g, f - h.last_f, g - h.last_g, h)
         h.last_f, h.last_g = f, g
         return update
 
-    def _mix(self, f: Tensor, g: Tensor, h: History) -> Tensor:
+    def _mix(self, f: Tensor, g: Tensor, d_f: Tensor, d_g: Tensor, h: History) -> Tensor:
         slot = h.count % self.memory
         h.count += 1
         used = min(h.count, self.memory)
-        torch.sub(f, h.last_f, out=h.d_f[slot])
-        size = torch.linalg.vecdot(h.d_f[slot], h.d_f[slot])
-        h.d_f[slot].mul_((size > _stagnant(f))[:, None])
-        torch.sub(g, h.last_g, out=h.d_g[slot])
-        d_f = h.d_f[:used]
-        row = torch.linalg.vecdot(d_f, h.d_f[slot]).mT  # (batch, used)
+        learnt = torch.linalg.vecdot(d_f, d_f) > _stagnant(f)
+        torch.mul(d_f, learnt[:, None], out=h.d_f[slot])
+        h.d_g[slot] = d_g
+        row = torch.linalg.vecdot(h.d_f[:used], h.d_f[slot]).mT  # (batch, used)
         h.gram[:, slot, :used] = row
         h.gram[:, :used, slot] = row
         gram = h.gram[:, :used, :used]
@@ -101,7 +98,7 @@ class Anderson(Solver):
         finfo = torch.finfo(f.dtype)
         # Relative to the trace, so inputs of any size are treated alike; the floor only guards an all-zero Gram.
         ridge = trace * (10 * finfo.eps) + finfo.tiny
-        right = torch.linalg.vecdot(d_f, f).mT[:, :, None]
+        right = torch.linalg.vecdot(h.d_f[:used], f).mT[:, :, None]
         gamma, _ = torch.linalg.solve_ex(gram + torch.diag_embed(ridge[:, None].expand(-1, used)), right)
         update = g.clone()
         for i in range(used):  # in place, no temporary of the size of the history

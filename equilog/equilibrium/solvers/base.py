@@ -64,12 +64,13 @@ class Solver:
         Raises:
             TypeError: if the solver needs ``p = Wφ(p) + u`` and the problem is another.
         """
-        affine = isinstance(problem, AffineSystem)
         flat = AffineProblem(problem) if isinstance(problem, AffineSystem) else problem
         if start is not None:
             start = start.detach().reshape(flat.start.shape).to(flat.start)
-        solution = self.solve_flat(flat, start, self.tolerance(flat.start.dtype), keep_inverse=keep_inverse)
-        return solution.shaped(problem.injection.shape[:-1], problem.injection.shape) if affine else solution
+        solution = self.solve_flat(flat, start, self.tolerance(flat.precision), keep_inverse=keep_inverse)
+        if isinstance(problem, AffineSystem):
+            return solution.shaped(problem.injection.shape[:-1], problem.injection.shape)
+        return solution
 
     def tolerance(self, dtype: torch.dtype) -> Tolerance:
         """Return the tolerances in force for states of this precision."""
@@ -93,8 +94,8 @@ class Solver:
         """Return a mask of samples on which to give up after k evaluations, or None to go on with all."""
         return None
 
-    def inverse(self, memory: Any) -> InverseEstimate | None:
-        """Return what the memory knows of ``(I − J)⁻¹``."""
+    def inverse(self, problem: Map, memory: Any) -> InverseEstimate | None:
+        """Return what is known of ``(I − J)⁻¹`` at the end."""
         return None
 
     def time(self, memory: Any) -> Tensor | None:

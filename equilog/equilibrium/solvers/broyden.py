@@ -15,7 +15,7 @@ from equilog.equilibrium.solvers.base import Solver
 
 @dataclass
 class LowRank(InverseEstimate):
-    """``H = I + Σ uᵢ vᵢᵀ ≈ (I − J)⁻¹``, per sample; ``u, v`` of shape ``(memory, batch, n)``, the first `used` in force."""
+    """``H = I + Σ uᵢ vᵢᵀ ≈ (I − J)⁻¹``, per sample; u, v of shape ``(memory, batch, n)``, the first `used` in force."""
 
     u: Tensor
     v: Tensor
@@ -80,7 +80,7 @@ class Broyden(Solver):
         h.last_x, h.last_f = x, f
         return x + h.right(f)
 
-    def inverse(self, memory: LowRank) -> LowRank:
+    def inverse(self, problem: Map, memory: LowRank) -> LowRank:
         """Return H as it is at the end."""
         return memory
 

@@ -11,7 +11,7 @@ from equilog.equilibrium.affine import AffineProblem, ShiftedMap
 from equilog.equilibrium.loop import iterate
 from equilog.equilibrium.problem import Map, Problem
 from equilog.equilibrium.solution import InverseEstimate, Solution, Tolerance
-from equilog.equilibrium.solvers.anderson import Anderson, History
+from equilog.equilibrium.solvers.anderson import Anderson
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Chord(Anderson):
     """Newton's method with the Jacobian at one slope d for all samples, accelerated; for ``p = Wφ(p) + u`` only.
 
     With ``K = (I − dW)⁻¹W``, made once, the chord step is ``p ← K(φ(p) − d p) + v``
-    (:class:`~equilog.equilibrium.affine.ShiftedMap`): one matrix product, like Picard's. At d = 1/2 it contracts for every
-    monotone W, whatever its norm, and every activation with slope in [0, 1]. Making K costs ``8/3 n³`` operations,
-    which is worth it up to n of about a thousand, or when it serves several solves. Samples are judged by the residual
-    of the original equation.
+    (:class:`~equilog.equilibrium.affine.ShiftedMap`): one matrix product, like Picard's. At d = 1/2 it contracts for
+    every monotone W, whatever its norm, and every activation with slope in [0, 1]. Making K costs ``8/3 n³``
+    operations, which is worth it up to n of about a thousand, or when it serves several solves. Samples are judged by
+    the residual of the original equation.
 
     Attributes:
         slope: d; slopes near it converge fastest.
@@ -39,21 +39,15 @@ class Chord(Anderson):
     ) -> Solution:
         """Solve in the shifted gauge."""
         if not isinstance(problem, AffineProblem):
-            raise TypeError("the chord method needs p = Wφ(p) + u as an AffineSystem; take Anderson or Broyden for a function")
+            raise TypeError(
+                "the chord method needs p = Wφ(p) + u as an AffineSystem; take Anderson or Broyden for a function"
+            )
         return iterate(self, problem.shift(self.slope), start, tolerance, keep_inverse)[0]
 
-    def init(self, problem: Map, x: Tensor) -> tuple[History, ShiftedMap]:
-        """Return Anderson's history and the map whose K it is."""
-        assert isinstance(problem, ShiftedMap)
-        return super().init(problem, x), problem
-
-    def step(self, problem: Map, x: Tensor, fx: Tensor, memory: Any) -> Tensor:
-        """Return the accelerated chord step."""
-        return super().step(problem, x, fx, memory[0])
-
-    def inverse(self, memory: Any) -> InverseEstimate:
+    def inverse(self, problem: Map, memory: Any) -> InverseEstimate:
         """Return ``(I − dW)⁻¹``."""
-        return ShiftedInverse(memory[1])
+        assert isinstance(problem, ShiftedMap)
+        return ShiftedInverse(problem)
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,10 @@ class NewtonKrylov(Newton):
         return gmres(lambda v: v - product(v), f, rtol, self.memory, self.restarts)
 
 
-def backtrack(problem: Callable[[Tensor], Tensor], x: Tensor, f: Tensor, delta: Tensor, *, halvings: int = 12) -> Tensor:
-    """Return ``x + s δ`` with each sample's s halved until its residual is smaller than at x, or the halvings are spent."""
+def backtrack(
+    problem: Callable[[Tensor], Tensor], x: Tensor, f: Tensor, delta: Tensor, *, halvings: int = 12
+) -> Tensor:
+    """Return ``x + s δ``, each sample's s halved until its residual is smaller than at x or the halvings are spent."""
     norm = torch.linalg.vector_norm(f, dim=1)
     size = torch.ones_like(norm)
     trial = x + delta

@@ -24,10 +24,10 @@ class Clock:
 class Settle(Solver):
     """Integrate ``τ ẋ = f(x) − x`` from the start until the residual is within tolerance.
 
-    Ralston's third-order method (Math. Comp. 1962) with the midpoint rule embedded, every sample with its own step size
-    and clock. Converges wherever
-    the flow does: for monotone weights of any norm and slopes in [0, 1]. It is explicit, so stiffness costs steps; it is
-    here to tell the time (``solution.time``, in τ), not to be fast. One step costs three evaluations of f.
+    Ralston's third-order method (Math. Comp. 1962) with the midpoint rule embedded, every sample with its own step
+    size and clock. Converges wherever the flow does: for monotone weights of any norm and slopes in [0, 1]. It is
+    explicit, so stiffness costs steps; it is here to tell the time (``solution.time``, in τ), not to be fast. One step
+    costs three evaluations of f.
 
     Attributes:
         accuracy: local error of a step relative to ``‖x‖ + ‖f(x) − x‖``, and never above 5 % of the distance still to
