@@ -6,6 +6,7 @@ An activation acts elementwise. Its fields are numbers shared by all, or tensors
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Protocol, runtime_checkable
 
@@ -33,6 +34,11 @@ class Tanh:
 
     gain: Tensor | float = 1.0
     shift: Tensor | float = 0.0
+
+    @property
+    def ideal(self) -> bool:
+        """Whether gain and shift are the numbers 1 and 0."""
+        return type(self.gain) is float and type(self.shift) is float and self.gain == 1.0 and self.shift == 0.0
 
     def __call__(self, p: Tensor) -> Tensor:
         """Map pre-activations ``p`` to states of the same shape."""
@@ -75,6 +81,13 @@ class Linear:
     def slope(self, p: Tensor) -> Tensor:
         """Return ``d`` in the shape of ``p``."""
         return self.d.expand_as(p)
+
+
+def evaluator(activation: Activation) -> Callable[[Tensor], Tensor]:
+    """Return what computes an activation fastest: PyTorch's own function where nothing else is in it."""
+    if type(activation) is Tanh and activation.ideal:
+        return torch.tanh
+    return torch.relu if type(activation) is ReLU else activation
 
 
 def select(activation: Activation, rows: Tensor, population: Tensor | None, shape: torch.Size) -> Activation:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from equilog.cells import AffineSystem
-from equilog.cells.activation import Linear, select
+from equilog.cells.activation import Linear, evaluator, select
 from equilog.equilibrium.problem import Map, Problem
 
 
@@ -23,18 +23,19 @@ class AffineProblem(Problem):
         self.weight = system.weight.detach()
         self.injection = system.injection.detach()
         self.activation = system.activation
+        self.phi = evaluator(system.activation)
         self.start = self.injection.reshape(-1, self.shape[-1])
         self._weight_t = self.weight.mT
         self._shift_of = shift_of
-        names = [f.name for f in fields(system.activation)]  # type: ignore[arg-type]
-        self._own = [name for name in names if isinstance(getattr(system.activation, name), Tensor)]
-        self.theta = (system.weight, system.injection, *(getattr(system.activation, name) for name in self._own))
+        own = vars(system.activation)
+        self._own = [name for name, value in own.items() if isinstance(value, Tensor)]
+        self.theta = (system.weight, system.injection, *(own[name] for name in self._own))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Evaluate ``Wφ(p) + u``."""
         if not self.population:
-            return torch.addmm(self.injection, self.activation(x), self._weight_t)
-        z = self.activation(x.view(self.shape))
+            return torch.addmm(self.injection, self.phi(x), self._weight_t)
+        z = self.phi(x.view(self.shape))
         return torch.baddbmm(self.injection, z, self._weight_t).view(x.shape)
 
     def slope(self, x: Tensor) -> Tensor:
@@ -141,9 +142,9 @@ class ShiftedMap(Map):
         """Evaluate ``Kψ(p) + v``."""
         base = self.base
         if not base.population:
-            return torch.addmm(self._v, torch.sub(base.activation(x), x, alpha=self.d), self._k_t)
+            return torch.addmm(self._v, torch.sub(base.phi(x), x, alpha=self.d), self._k_t)
         p = x.view(base.shape)
-        return torch.baddbmm(self._v, torch.sub(base.activation(p), p, alpha=self.d), self._k_t).view(x.shape)
+        return torch.baddbmm(self._v, torch.sub(base.phi(p), p, alpha=self.d), self._k_t).view(x.shape)
 
     def inverse_transposed(self, g: Tensor) -> Tensor:
         """Return ``(I − dWᵀ)⁻¹ g = g + d Kᵀ g`` of every sample."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, get_args
 
 import torch
@@ -81,7 +82,7 @@ class EquilibriumLayer(nn.Module):
 
     def rest(self, system: AffineSystem, start: Tensor | None = None) -> Tensor:
         """Return the resting pre-activation ``p*`` itself, differentiable like ``z*``."""
-        with torch.autocast(system.injection.device.type, enabled=False):  # also for the evaluation on tape
+        with _without_autocast(system.injection.device.type):  # also for the evaluation on tape
             problem = AffineProblem(system)
             flat = None if start is None else start.detach().reshape(problem.start.shape).to(problem.start)
             x = self._find(problem, flat, system.injection.shape)
@@ -114,13 +115,10 @@ class EquilibriumLayer(nn.Module):
         return self._attach(problem, x, y) if y.requires_grad else x
 
     def _find(self, problem: Problem, start: Tensor | None, shape: torch.Size | None) -> Tensor:
-        with torch.no_grad(), torch.autocast(problem.start.device.type, enabled=False):
-            tolerance = self.solver.tolerance(problem.precision)
-            keep = torch.is_grad_enabled() or self.gradient.needs_inverse
-            solution = self.solver.solve_flat(
-                problem, start, tolerance, keep_inverse=keep and self.gradient.needs_inverse
-            )
-        self.last = solution if shape is None else solution.shaped(shape[:-1], shape)
+        with torch.no_grad(), _without_autocast(problem.start.device.type):
+            tolerance, keep = self.solver.tolerance(problem.precision), self.gradient.needs_inverse
+            solution = self.solver.solve_flat(problem, start, tolerance, keep_inverse=keep)
+        self.last = solution if shape is None or len(shape) == 2 else solution.shaped(shape[:-1], shape)
         self._judge(solution)
         return solution.state
 
@@ -146,7 +144,7 @@ class EquilibriumLayer(nn.Module):
         self.last_backward = solution
 
     def _judge(self, solution: Solution) -> None:
-        if self.on_failure == "ignore" or bool(solution.converged.all()):
+        if solution.complete or self.on_failure == "ignore":
             return
         bad = ~solution.converged
         worst = int(torch.where(bad, solution.residual.nan_to_num(torch.inf), -1.0).argmax())
@@ -158,3 +156,8 @@ class EquilibriumLayer(nn.Module):
         if self.on_failure == "raise":
             raise NotConvergedError(message)
         warnings.warn(message, EquilibriumWarning, stacklevel=4)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[Any]:
+    # Entering the context costs as much as two evaluations of a small cell: only where there is something to switch off.
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()

@@ -49,13 +49,14 @@ class Solution:
     status: Tensor
     solvers: tuple[str, ...]
     picked: Tensor
+    complete: bool
     time: Tensor | None = None
     inverse: InverseEstimate | None = None
 
     @property
     def converged(self) -> Tensor:
         """Boolean mask of shape ``(batch,)``."""
-        return self.status == Status.CONVERGED
+        return self.status == 0  # Status.CONVERGED; the enumeration itself costs more than the comparison
 
     def summary(self) -> str:
         """Say in one line which solver settled how many samples, in how many steps."""
@@ -91,6 +92,9 @@ class InverseEstimate:
         raise NotImplementedError
 
 
+_DEFAULTS = {torch.float64: (1e-11, 1e-13), torch.bfloat16: (3e-2, 1e-2), torch.float16: (5e-3, 1e-3)}
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """A sample is accepted when ``‖f(x) − x‖₂ ≤ atol + rtol ‖x‖₂``; both are used as they stand."""
@@ -110,6 +114,5 @@ class Tolerance:
                 raise ValueError(f"{name} = {value}: expected a number ≥ 0")
         if rtol == 0 and atol == 0:
             raise ValueError("rtol = 0 and atol = 0: no residual is that small; give one of them")
-        default = {torch.float64: (1e-11, 1e-13), torch.bfloat16: (3e-2, 1e-2), torch.float16: (5e-3, 1e-3)}
-        r, a = default.get(dtype, (1e-5, 1e-7))
+        r, a = _DEFAULTS.get(dtype, (1e-5, 1e-7))
         return Tolerance(r if rtol is None else rtol, a if atol is None else atol)

@@ -75,8 +75,9 @@ class Anderson(Solver):
             return g
         if self.memory == 1:
             d_f = f - h.last_f
-            size = torch.linalg.vecdot(d_f, d_f)
-            gamma = torch.where(size > _stagnant(f), torch.linalg.vecdot(d_f, f) / size, 0)
+            gamma = torch.linalg.vecdot(d_f, f).div_(torch.linalg.vecdot(d_f, d_f))
+            # A change of f that is rounding has nothing to teach: never extrapolate further than a pace of 0.999 needs.
+            gamma.clamp_(-1e3, 1e3).nan_to_num_(0.0)
             update = torch.addcmul(g, gamma[:, None], g - h.last_g, value=-1)
         else:
             update = self._mix(f, g, f - h.last_f, g - h.last_g, h)

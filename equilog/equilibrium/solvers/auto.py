@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import ClassVar
 
 import torch
@@ -45,8 +46,9 @@ class Auto(Solver):
         self, problem: Problem, start: Tensor | None, tolerance: Tolerance, *, keep_inverse: bool = False
     ) -> Solution:
         """Solve in stages; each takes over what the one before left."""
-        patient = PatientPicard(max_steps=self.max_steps)
-        solution, _ = iterate(patient, problem, start, tolerance)
+        solution, _ = iterate(_patient(self.max_steps), problem, start, tolerance)
+        if solution.complete:
+            return solution
         for solver in self._rescuers(problem):
             left = (solution.status == Status.MAX_STEPS) | (solution.status == Status.DIVERGED)
             if not bool(left.any()):
@@ -63,6 +65,9 @@ class Auto(Solver):
         if problem.n <= CHORD_WORTH_IT or problem.has_factor:
             return Chord(max_steps=steps), newton
         return Anderson(max_steps=steps, memory=8, damping=0.5), Chord(max_steps=steps), newton
+
+
+_patient = cache(partial(PatientPicard, None, None))
 
 
 def hand_over(
@@ -89,12 +94,14 @@ def hand_over(
         mask = better[:, None] if a.ndim == 2 else better
         return a.index_copy(0, rows, torch.where(mask, b, a[rows]))
 
+    status = merge(first.status, second.status)
     return replace(
         first,
         state=merge(first.state, second.state),
         residual=merge(first.residual, second.residual),
         steps=first.steps.index_copy(0, rows, first.steps[rows] + second.steps),
-        status=merge(first.status, second.status),
+        status=status,
+        complete=bool((status == 0).all()),
         solvers=names,
         picked=merge(first.picked, index[second.picked]),
         inverse=second.inverse,

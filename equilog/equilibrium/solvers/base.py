@@ -14,7 +14,7 @@ from torch import Tensor
 
 from equilog.cells import AffineSystem
 from equilog.equilibrium.affine import AffineProblem
-from equilog.equilibrium.loop import iterate
+from equilog.equilibrium.loop import Mask, Vector, iterate
 from equilog.equilibrium.problem import Map, Problem
 from equilog.equilibrium.solution import InverseEstimate, Solution, Tolerance
 
@@ -68,7 +68,7 @@ class Solver:
         if start is not None:
             start = start.detach().reshape(flat.start.shape).to(flat.start)
         solution = self.solve_flat(flat, start, self.tolerance(flat.precision), keep_inverse=keep_inverse)
-        if isinstance(problem, AffineSystem):
+        if isinstance(problem, AffineSystem) and problem.injection.ndim == 3:
             return solution.shaped(problem.injection.shape[:-1], problem.injection.shape)
         return solution
 
@@ -90,8 +90,11 @@ class Solver:
         """Return the next x from x and f(x), without changing either."""
         raise NotImplementedError
 
-    def terminate(self, k: int, x: Tensor, norm: Tensor, limit: Tensor, memory: Any) -> Tensor | None:
-        """Return a mask of samples on which to give up after k evaluations, or None to go on with all."""
+    def terminate(self, k: int, size: Vector, norm: Vector, limit: Vector, memory: Any) -> Mask | None:
+        """Return a mask of samples on which to give up after k evaluations, or None to go on with all.
+
+        `size` is ``‖x‖``, `norm` the residual and `limit` what would be accepted, one number a sample.
+        """
         return None
 
     def inverse(self, problem: Map, memory: Any) -> InverseEstimate | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from equilog.equilibrium.loop import Mask, Vector
 from equilog.equilibrium.problem import Map
 from equilog.equilibrium.solvers.base import Solver
 
@@ -45,7 +47,7 @@ class _Pace:
     """Residuals at the last check, from which the pace is judged."""
 
     evaluation: int = 0
-    norm: Tensor | None = None
+    norm: Vector | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,15 @@ class PatientPicard(Picard):
         """Return an empty memory of the pace."""
         return _Pace()
 
-    def terminate(self, k: int, x: Tensor, norm: Tensor, limit: Tensor, memory: _Pace) -> Tensor | None:
+    def terminate(self, k: int, size: Vector, norm: Vector, limit: Vector, memory: _Pace) -> Mask | None:
         """Give up on samples whose predicted number of steps exceeds the patience."""
-        if k < 2:
+        if k < 2 or (memory.norm is not None and k - memory.evaluation < 8):  # a pace needs some way to be judged by
             return None
-        before = torch.linalg.vector_norm(x, dim=1) if memory.norm is None else memory.norm
+        before = size if memory.norm is None else memory.norm
         steps = k - memory.evaluation
         memory.evaluation, memory.norm = k, norm
         # remaining = log(limit/norm) / (log(norm/before)/steps) > patience − k, without dividing by a log near zero
-        return (limit / norm).log_().mul_(steps) < (norm / before).log_().mul_(max(self.patience - k, 0))
+        norm = np.maximum(norm, np.finfo(norm.dtype).tiny)
+        ahead, pace = limit / norm, norm / np.maximum(before, np.finfo(norm.dtype).tiny)
+        left: Mask = np.log(ahead) * steps < np.log(pace) * max(self.patience - k, 0)
+        return left
