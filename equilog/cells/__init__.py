@@ -1,8 +1,27 @@
 """What settles: the maps whose fixed point is wanted, and weights that keep it unique."""
 
-from equilog.cells.activation import Tanh
+from equilog.cells.activation import Activation, Linear, ReLU, Tanh
+from equilog.cells.certificate import Certificate, Verdict, certify
 from equilog.cells.circuit_cell import CircuitCell
-from equilog.cells.monotone import MonotoneWeight
+from equilog.cells.contractive import ContractiveConv2d, ContractiveWeight
+from equilog.cells.monotone import MonotoneConv2d, MonotoneWeight
+from equilog.cells.symmetric import SymmetricConv2d, SymmetricWeight
 from equilog.cells.system import AffineSystem
 
-__all__ = ["AffineSystem", "CircuitCell", "MonotoneWeight", "Tanh"]
+__all__ = [
+    "Activation",
+    "AffineSystem",
+    "Certificate",
+    "CircuitCell",
+    "ContractiveConv2d",
+    "ContractiveWeight",
+    "Linear",
+    "MonotoneConv2d",
+    "MonotoneWeight",
+    "ReLU",
+    "SymmetricConv2d",
+    "SymmetricWeight",
+    "Tanh",
+    "Verdict",
+    "certify",
+]

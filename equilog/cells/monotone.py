@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
+
+from equilog.cells.certificate import Certificate, certify
+from equilog.cells.convolution import Convolution, Padding, convolve, mirrored
 
 
 class MonotoneWeight(nn.Module):
@@ -11,6 +16,8 @@ class MonotoneWeight(nn.Module):
 
     For every activation with slope in [0, 1] the equation ``p = Wφ(p) + u`` then has exactly one solution, and
     the flow ``τ ṗ = −p + Wφ(p) + u`` comes to rest at it, although the norm of W may be far above 1.
+
+    The margin holds up to rounding, ε‖A‖²; the certificate has what is left of it in the W that forward returns.
 
     Args:
         n: number of states.
@@ -34,8 +41,7 @@ class MonotoneWeight(nn.Module):
         super().__init__()
         if n < 1:
             raise ValueError(f"n = {n}: expected at least one state")
-        if not 0 < margin <= 1:
-            raise ValueError(f"margin = {margin}: expected a number in (0, 1]")
+        check_margin(margin)
         self.n = n
         self.margin = margin
         eye = torch.eye(n, dtype=dtype, device=device)
@@ -49,9 +55,72 @@ class MonotoneWeight(nn.Module):
         eye = torch.eye(self.n, dtype=self.a.dtype, device=self.a.device)
         return (1 - self.margin) * eye - self.a.T @ self.a + self.b - self.b.T
 
+    def certificate(self) -> Certificate:
+        """Return what the present W guarantees, measured in float64."""
+        return replace(certify(self()), promise=f"margin ≥ {self.margin}")
+
     def extra_repr(self) -> str:
         """Describe the layer in ``repr``."""
         return f"n={self.n}, margin={self.margin}"
+
+
+class MonotoneConv2d(Convolution):
+    """``Wz = (1 − m) z − AᵀAz + Bz − Bᵀz`` with convolutions A and B: margin m at every image size and padding.
+
+    ``Aᵀ`` is the exact transpose of the padded convolution, so AᵀA is positive semidefinite also at the borders.
+
+    Args:
+        channels, kernel_size, padding: see :class:`~equilog.cells.convolution.Convolution`.
+        margin: m in (0, 1], as in :class:`MonotoneWeight`.
+        scale: size of the random start. 0 starts at W = 0.
+        dtype, device: of the parameters.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int = 3,
+        margin: float = 0.3,
+        *,
+        padding: Padding = "zeros",
+        scale: float = 0.3,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(channels, kernel_size, padding, reach=2 * (kernel_size // 2))
+        check_margin(margin)
+        self.margin = margin
+        self.a = nn.Parameter(self.start(scale, (1 - margin) ** 0.5, dtype, device))
+        self.b = nn.Parameter(self.start(scale / 2, 0.0, dtype, device))
+
+    @property
+    def promise(self) -> str:
+        """What holds for any parameters."""
+        return f"margin ≥ {self.margin}"
+
+    def kernels(self) -> tuple[Tensor, ...]:
+        """Return the kernels of A and of B − Bᵀ."""
+        return self.a, self.b - mirrored(self.b)
+
+    def product(self, z: Tensor, kernels: tuple[Tensor, ...], transpose: bool) -> Tensor:
+        """Return ``Wz`` or ``Wᵀz``: the transpose differs in the sign of the skew part."""
+        a, skew = kernels
+        symmetric = (1 - self.margin) * z - convolve(convolve(z, a, self.padding), mirrored(a), self.padding)
+        rotation = convolve(z, skew, self.padding)
+        return symmetric - rotation if transpose else symmetric + rotation
+
+    def extra_repr(self) -> str:
+        """Describe the layer in ``repr``."""
+        return f"{super().extra_repr()}, margin={self.margin}"
+
+
+def check_margin(margin: float) -> None:
+    """Raise ``ValueError`` unless the margin is in (0, 1]."""
+    if not 0 < margin <= 1:
+        raise ValueError(f"margin = {margin}: expected a number in (0, 1]")
 
 
 def monotone_margin(weight: Tensor) -> float:
