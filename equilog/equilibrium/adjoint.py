@@ -14,6 +14,7 @@ that depends on θ. With this same construction for λ's own gradient, derivativ
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equilog.equilibrium.loop import numbers
 from equilog.equilibrium.problem import Problem
 from equilog.equilibrium.solution import InverseEstimate, Solution, Tolerance
 from equilog.equilibrium.solvers.base import Solver
@@ -91,9 +93,9 @@ class Exact(Gradient):
 
     def _judge(self, found: Solution, lam: Tensor) -> None:
         # The right-hand side has unit norm: a solution beyond 1/√eps is cancellation, whatever its residual says.
-        largest = torch.finfo(lam.dtype).eps ** -0.5
-        bad = ~found.converged | ~(torch.linalg.vector_norm(lam, dim=1) < largest)
-        if bool(bad.any()):
+        sound = numbers(torch.linalg.vector_norm(lam, dim=1)) < torch.finfo(lam.dtype).eps ** -0.5
+        if not (found.complete and sound.all()):
+            bad = ~found.converged | ~torch.from_numpy(sound).to(lam.device)
             worst = float(found.residual[bad].nan_to_num(torch.inf).max())
             warnings.warn(
                 f"the adjoint equation was not solved for {int(bad.sum())} of {len(bad)} samples (worst residual "
@@ -137,3 +139,7 @@ class Implicit(torch.autograd.Function):
         wanted = [t for t in aliases if t.requires_grad]
         found = iter(torch.autograd.grad(y, wanted, lam, create_graph=True, allow_unused=True) if wanted else ())
         return None, None, None, *(next(found) if t.requires_grad else None for t in theta)
+
+
+# PyTorch asks for the signature at every call, which costs as much as five evaluations of a small cell: keep it.
+Implicit.forward.__signature__ = inspect.signature(Implicit.forward)  # type: ignore[attr-defined]

@@ -159,5 +159,5 @@ class EquilibriumLayer(nn.Module):
 
 
 def _without_autocast(device: str) -> AbstractContextManager[Any]:
-    # Entering the context costs as much as two evaluations of a small cell: only where there is something to switch off.
+    # Entering the context costs as much as two evaluations of a small cell: only where it is on.
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()

@@ -34,9 +34,11 @@ def is_check(evaluation: int, n: int) -> bool:
     """
     if evaluation <= 2 or n >= 512:
         return True
+    if evaluation < 8:
+        return False
     if n >= 96:
-        return evaluation >= 8 and (evaluation <= 12 or evaluation % 2 == 0)
-    return evaluation >= 8 and evaluation % (2 if evaluation <= 16 else 4) == 0
+        return evaluation <= 12 or evaluation % 2 == 0
+    return evaluation % (2 if evaluation <= 16 else 4) == 0
 
 
 def iterate(

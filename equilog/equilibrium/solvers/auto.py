@@ -24,13 +24,16 @@ CHORD_WORTH_IT = 768
 # Below this n a Jacobian of every sample is factorised as fast as a Krylov space is built.
 DIRECT_NEWTON = 512
 DIRECT_NEWTON_OF_FUNCTION = 64
+# Picard at this ratio per step takes as many steps as the solver that would relieve it: the chord method, or Anderson.
+PACE = 0.55
+PACE_OF_FUNCTION = 0.7
 
 
 @dataclass(frozen=True)
 class Auto(Solver):
     """Try the cheapest first and hand each sample on by its own progress, never by its neighbours'.
 
-    ``p = Wφ(p) + u``: Picard while its pace promises an end within 20 steps; then the chord method (or, for large n
+    ``p = Wφ(p) + u``: Picard while its residual shrinks fast enough; then the chord method (or, for large n
     without a factorisation at hand, damped Anderson); then Newton. Any other function: Picard, Anderson, Newton, by
     Krylov iteration for large n. ``solution.summary()`` says who settled how many.
 
@@ -46,7 +49,9 @@ class Auto(Solver):
         self, problem: Problem, start: Tensor | None, tolerance: Tolerance, *, keep_inverse: bool = False
     ) -> Solution:
         """Solve in stages; each takes over what the one before left."""
-        solution, _ = iterate(_patient(self.max_steps), problem, start, tolerance)
+        affine = isinstance(problem, AffineProblem)
+        patient = _patient(self.max_steps, 1.0, PACE if affine else PACE_OF_FUNCTION)
+        solution, _ = iterate(patient, problem, start, tolerance)
         if solution.complete:
             return solution
         for solver in self._rescuers(problem):
@@ -86,6 +91,9 @@ def hand_over(
     begin = start if start is None or everyone else start[rows]
     second = rescue.solve_flat(rest, begin, tolerance, keep_inverse=keep_inverse and everyone)
     names = (*first.solvers, *(name for name in second.solvers if name not in first.solvers))
+    if everyone and second.complete:
+        picked = torch.full_like(second.picked, names.index(second.solvers[0]))
+        return replace(second, steps=first.steps + second.steps, solvers=names, picked=picked)
     index = torch.tensor([names.index(name) for name in second.solvers], device=left.device)
     # Where neither succeeded, the better of the two is kept.
     better = second.converged | ~(first.residual[rows] <= second.residual)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from equilog.equilibrium.loop import Mask, Vector
+from equilog.equilibrium.loop import Mask, Vector, numbers
 from equilog.equilibrium.problem import Map
 from equilog.equilibrium.solvers.base import Solver
 
@@ -44,35 +43,38 @@ class Picard(Solver):
 
 @dataclass
 class _Pace:
-    """Residuals at the last check, from which the pace is judged."""
+    """The first step, and the residuals when the pace was last judged, after that many evaluations."""
 
-    evaluation: int = 0
+    first: Tensor | None = None
     norm: Vector | None = None
+    evaluation: int = 1
 
 
 @dataclass(frozen=True)
 class PatientPicard(Picard):
-    """Picard that gives up on a sample as soon as its pace tells that it would need too many steps.
+    """Picard that leaves a sample to another solver as soon as it is slower than a given pace.
 
-    The pace ρ is the residual's ratio per step since the last check; at the first check ``‖x‖`` stands for the residual
-    before the start. A sample is left to another solver when ``k + log(limit/residual)/log ρ`` exceeds `patience`.
+    Attributes:
+        pace: the residual's ratio per step, since the sample was last judged, above which it is left.
     """
 
-    patience: int = 20
+    pace: float = 0.55
 
     def init(self, problem: Map, x: Tensor) -> _Pace:
         """Return an empty memory of the pace."""
         return _Pace()
 
+    def step(self, problem: Map, x: Tensor, fx: Tensor, memory: _Pace) -> Tensor:
+        """Return f(x), keeping the first residual."""
+        if memory.first is None:
+            memory.first = fx - x
+        return super().step(problem, x, fx, memory)
+
     def terminate(self, k: int, size: Vector, norm: Vector, limit: Vector, memory: _Pace) -> Mask | None:
-        """Give up on samples whose predicted number of steps exceeds the patience."""
-        if k < 2 or (memory.norm is not None and k - memory.evaluation < 8):  # a pace needs some way to be judged by
+        """Give up on samples that are too slow; they are judged after 2 evaluations and every 8 or more after that."""
+        if memory.first is None or (memory.norm is not None and k - memory.evaluation < 8):
             return None
-        before = size if memory.norm is None else memory.norm
-        steps = k - memory.evaluation
+        before = numbers(torch.linalg.vector_norm(memory.first, dim=1)) if memory.norm is None else memory.norm
+        slow: Mask = norm > before * self.pace ** (k - memory.evaluation)
         memory.evaluation, memory.norm = k, norm
-        # remaining = log(limit/norm) / (log(norm/before)/steps) > patience − k, without dividing by a log near zero
-        norm = np.maximum(norm, np.finfo(norm.dtype).tiny)
-        ahead, pace = limit / norm, norm / np.maximum(before, np.finfo(norm.dtype).tiny)
-        left: Mask = np.log(ahead) * steps < np.log(pace) * max(self.patience - k, 0)
-        return left
+        return slow
