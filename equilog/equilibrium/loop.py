@@ -43,7 +43,7 @@ def is_check(evaluation: int, n: int) -> bool:
 
 def iterate(
     solver: Any, problem: Map, start: Tensor | None, tolerance: Tolerance, keep_inverse: bool = False
-) -> tuple[Solution, Mask]:
+) -> Solution:
     """Run a solver's verbs until every sample is at rest, has run away, or the steps are used up.
 
     Args:
@@ -55,13 +55,13 @@ def iterate(
         keep_inverse: put the solver's estimate of ``(I − J)⁻¹`` into the solution.
 
     Returns:
-        the solution, and a mask of samples that the solver gave up on although steps were left.
+        the solution; samples that the solver gave up on early have status MAX_STEPS like those for which steps ran out.
     """
     x = problem.start if start is None else start
     batch, n = x.shape
     verdict = _Verdict(x)
     if batch == 0:
-        return verdict.solution(solver, None), verdict.left
+        return verdict.solution(solver, None)
     memory = solver.init(problem, x)
     every = solver.checks_every_step
     reach: Vector | None = None
@@ -90,7 +90,7 @@ def iterate(
         if not last:
             x = solver.step(problem, x, fx, memory)
     inverse = solver.inverse(problem, memory) if keep_inverse else None
-    return verdict.solution(solver, inverse), verdict.left
+    return verdict.solution(solver, inverse)
 
 
 def numbers(t: Tensor) -> Vector:
@@ -126,7 +126,7 @@ class _Verdict:
         self.steps = np.zeros(x.shape[0], dtype=np.int64)
         self.time: Vector | None = None
         self.done: Mask = np.zeros(x.shape[0], dtype=bool)
-        self.away = self.left = self.done
+        self.away = self.done
         self.open: Mask = ~self.done
         self.spoilt: Mask | None = None
         self._whole, self._first, self._step = True, True, 0
@@ -164,11 +164,7 @@ class _Verdict:
         accepted = moving & accepted & ~away
         self.done = self.done | accepted
         self.away = self.away | (moving & away)
-        self.open = moving & ~(accepted | away)
-        if leaving is not None:
-            leaving = leaving & self.open
-            self.left = self.left | leaving
-            self.open = self.open & ~leaving
+        self.open = moving & ~(accepted | away if leaving is None else accepted | away | leaving)
         still = int(np.count_nonzero(self.open))
         if self._whole and still < len(moving):
             self._whole = False

@@ -51,7 +51,7 @@ class Auto(Solver):
         """Solve in stages; each takes over what the one before left."""
         affine = isinstance(problem, AffineProblem)
         patient = _patient(self.max_steps, 1.0, PACE if affine else PACE_OF_FUNCTION)
-        solution, _ = iterate(patient, problem, start, tolerance)
+        solution = iterate(patient, problem, start, tolerance)
         if solution.complete:
             return solution
         for solver in self._rescuers(problem):

@@ -80,7 +80,7 @@ class Solver:
         self, problem: Problem, start: Tensor | None, tolerance: Tolerance, *, keep_inverse: bool = False
     ) -> Solution:
         """Solve on flat states with these tolerances; what :meth:`solve` and the adjoint call."""
-        return iterate(self, problem, start, tolerance, keep_inverse)[0]
+        return iterate(self, problem, start, tolerance, keep_inverse)
 
     def init(self, problem: Map, x: Tensor) -> Any:
         """Return the memory that :meth:`step` keeps; called once."""

@@ -42,7 +42,7 @@ class Chord(Anderson):
             raise TypeError(
                 "the chord method needs p = Wφ(p) + u as an AffineSystem; take Anderson or Broyden for a function"
             )
-        return iterate(self, problem.shift(self.slope), start, tolerance, keep_inverse)[0]
+        return iterate(self, problem.shift(self.slope), start, tolerance, keep_inverse)
 
     def inverse(self, problem: Map, memory: Any) -> InverseEstimate:
         """Return ``(I − dW)⁻¹``."""
