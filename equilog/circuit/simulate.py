@@ -8,6 +8,7 @@ from threading import Event
 
 import numpy as np
 import torch
+from scipy.integrate import trapezoid
 from torch import Tensor
 
 from equilog.circuit.ngspice import Ngspice, NgspiceError
@@ -53,6 +54,41 @@ def settle(simulator: Ngspice, folder: Path, states: int, sample: int, cancel: E
     plot = simulator.run(folder, f"settle_{sample}.cir", "tran.raw", timeout_second=1800, cancel=cancel)[-1]
     time = torch.from_numpy(plot["time"].copy())
     return Waveform(time, _nodes(plot, "v", states), _nodes(plot, "sp", states))
+
+
+def noise(simulator: Ngspice, folder: Path, nodes: int, samples: int, cancel: Event | None = None) -> Tensor:
+    """Run ``noise.cir`` of a circuit folder; `cancel` as in :meth:`Ngspice.run`.
+
+    Args:
+        simulator: ngspice.
+        folder: the circuit folder.
+        nodes: how many amplifier outputs the bench looks at.
+        samples: how many samples it settles.
+        cancel: as above.
+
+    Returns:
+        noise of the amplifier outputs at rest in volts rms, integrated over the bench's frequencies, in the order of
+        its nodes; shape ``(samples, nodes)``, float64.
+
+    Raises:
+        NgspiceError: if the simulator fails or returns fewer figures than the bench asks for.
+    """
+    count = nodes * samples
+    plots = simulator.run(folder, "noise.cir", "noise.raw", timeout_second=120 + 10.0 * count, cancel=cancel)
+    if len(plots) != count:
+        raise NgspiceError(f"noise.cir asks for {count} noise figures, ngspice returned {len(plots)}")
+    return torch.tensor([_integrated(plot) for plot in plots], dtype=torch.float64).view(samples, nodes)
+
+
+def _integrated(plot: Plot) -> float:
+    """Return the rms of a noise spectrum in V/√Hz.
+
+    Not ngspice's own ``onoise_total``: it integrates device by device with a power law between points, which
+    overflows to nan where a distant device's tiny share has a notch. In ln f the trapezoidal rule is as good as exact.
+    """
+    name = next(name for name in plot.names if "onoise_spectrum" in name)
+    frequency, density = plot["frequency"], plot[name]
+    return float(np.sqrt(trapezoid(frequency * density**2, np.log(frequency))))
 
 
 def _nodes(plot: Plot, prefix: str, states: int) -> Tensor:

@@ -160,6 +160,23 @@ class Transient:
             settled = torch.where(outside, next_instant, settled)
         return settled, v
 
+    def activation_slope(self, v: Tensor) -> Tensor:
+        """Return ``dz/dv`` in 1/V of every activation at amplifier outputs ``v``, any leading shape."""
+        return self.act_gain * (1 - torch.tanh((v - self.act_shift) / self.v_a) ** 2) / self.v_a
+
+    @torch.no_grad()
+    def linearised(self, rest_volt: Tensor) -> Tensor:
+        """Return the circuit's matrix ``A`` at rest, ``ẇ = A w``, in 1/s, shape ``(batch, 2n, 2n)``.
+
+        States in the order y_0, v_0, y_1, v_1, …: neuron i has the 2×2 block at 2i.
+        """
+        batch, n = rest_volt.shape
+        matrix = torch.zeros(batch, n, 2, n, 2, dtype=torch.float64)
+        own = torch.arange(n)
+        matrix[:, own, :, own, :] = self.block[:, None]
+        matrix[:, :, 0, :, 1] -= self.feedback * self.activation_slope(rest_volt)[:, None, :]
+        return matrix.reshape(batch, 2 * n, 2 * n)
+
     @torch.no_grad()
     def spectral_abscissa(self, rest_volt: Tensor) -> Tensor:
         """Return ``max Re λ`` of the circuit linearised at rest, in 1/s, shape ``(batch,)``.
@@ -167,14 +184,7 @@ class Transient:
         All 2n poles, the amplifiers' included: negative means the resting point is stable in the circuit and
         not only in the map.
         """
-        batch, n = rest_volt.shape
-        argument = torch.tanh((rest_volt - self.act_shift) / self.v_a)
-        slope = self.act_gain * (1 - argument**2) / self.v_a
-        matrix = torch.zeros(batch, n, 2, n, 2, dtype=torch.float64)
-        own = torch.arange(n)
-        matrix[:, own, :, own, :] = self.block[:, None]
-        matrix[:, :, 0, :, 1] -= self.feedback * slope[:, None, :]
-        return torch.linalg.eigvals(matrix.reshape(batch, 2 * n, 2 * n)).real.amax(1)
+        return torch.linalg.eigvals(self.linearised(rest_volt)).real.amax(1)
 
 
 def _apply(blocks: Tensor, w: Tensor) -> Tensor:
