@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/digits-rram
 
-.PHONY: help demo test lint bench bench-fashion clean
+.PHONY: help demo test lint bench bench-fashion bench-engine clean
 
 help:
 	@echo "make demo           train on digits, build one chip, settle it in ngspice, write the report"
 	@echo "make test           ruff, mypy and pytest"
 	@echo "make bench          the figures quoted in README and docs (minutes)"
 	@echo "make bench-fashion  the same on Fashion-MNIST"
+	@echo "make bench-engine   the equilibrium engine against torchdeq (a quarter of an hour)"
 	@echo "make clean          remove the virtual environment"
 
 # torch comes first and pinned: an unpinned install would bring gigabytes of CUDA.
@@ -41,6 +42,13 @@ bench: $(VENV)/.installed
 
 bench-fashion: $(VENV)/.installed
 	$(BIN)/python benchmarks/foundation.py --task fashion-mnist --seeds 0 --json results/fashion-mnist.json
+
+bench-engine: $(VENV)/.installed
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps torchdeq==0.1.0
+	$(BIN)/python benchmarks/solve.py --sizes 32 128 512 1024 --batches 64 --repeats 11 --budget 2 --json results/solve.json
+	$(BIN)/python benchmarks/train_step.py --sizes 32 128 512 --batches 64 --repeats 5 --problems contractive monotone \
+		--json results/train_step.json
+	$(BIN)/python benchmarks/memory.py --json results/memory.json
 
 clean:
 	rm -rf $(VENV)
