@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from equilog.cells import CircuitCell, MonotoneWeight
+    from equilog.cells import AffineSystem, CircuitCell, ContractiveWeight, MonotoneWeight, SymmetricWeight, certify
     from equilog.circuit import find_ngspice, write_circuit
     from equilog.cost import estimate
     from equilog.devices import DigitalDevice, NgspiceDevice, TwinDevice, run_on, verify
     from equilog.equilibrium import EquilibriumLayer
     from equilog.hardware import Chip, Spec, load_spec, preset_names
+    from equilog.hardware.noise import noise_at_rest
+    from equilog.hardware.wires import effective_conductance
     from equilog.model import HybridDEQ
     from equilog.pipeline import run
     from equilog.runs import RunConfig, RunFolder
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from equilog.training import TrainConfig, fit
 
 _HOME = {
+    "AffineSystem": "cells",
     "Chip": "hardware",
     "CircuitCell": "cells",
+    "ContractiveWeight": "cells",
     "DigitalDevice": "devices",
     "EquilibriumLayer": "equilibrium",
     "HybridDEQ": "model",
@@ -34,13 +38,17 @@ _HOME = {
     "RunConfig": "runs",
     "RunFolder": "runs",
     "Spec": "hardware",
+    "SymmetricWeight": "cells",
     "TrainConfig": "training",
     "TwinDevice": "devices",
+    "certify": "cells",
+    "effective_conductance": "hardware.wires",
     "estimate": "cost",
     "find_ngspice": "circuit",
     "fit": "training",
     "get_task": "tasks",
     "load_spec": "hardware",
+    "noise_at_rest": "hardware.noise",
     "preset_names": "hardware",
     "run": "pipeline",
     "run_on": "devices",
@@ -50,8 +58,10 @@ _HOME = {
 }
 
 __all__ = [
+    "AffineSystem",
     "Chip",
     "CircuitCell",
+    "ContractiveWeight",
     "DigitalDevice",
     "EquilibriumLayer",
     "HybridDEQ",
@@ -60,13 +70,17 @@ __all__ = [
     "RunConfig",
     "RunFolder",
     "Spec",
+    "SymmetricWeight",
     "TrainConfig",
     "TwinDevice",
+    "certify",
+    "effective_conductance",
     "estimate",
     "find_ngspice",
     "fit",
     "get_task",
     "load_spec",
+    "noise_at_rest",
     "preset_names",
     "run",
     "run_on",
