@@ -9,7 +9,7 @@ import yaml
 from torch import Tensor, nn
 
 from equilog.cells import AffineSystem, CircuitCell, MonotoneWeight, Tanh
-from equilog.hardware import Chip, ProgrammedLayer, Spec, load_spec, program
+from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, load_spec, program
 from equilog.hardware.spec import spec_from_data
 from equilog.model import HybridDEQ
 
@@ -69,8 +69,10 @@ def matrices(n: int, m: int, seed: int = 0, norm: float = 2.0) -> tuple[Tensor, 
     return monotone(n, norm, seed), normal(seed + 1, n, m), 0.3 * normal(seed + 2, n)
 
 
-def layer_of(spec: Spec, n: int, m: int, seed: int = 0, norm: float = 2.0) -> ProgrammedLayer:
-    return program(matrices(n, m, seed, norm), Chip(spec, seed))
+def layer_of(
+    spec: Spec, n: int, m: int, seed: int = 0, norm: float = 2.0, conditions: Conditions | None = None
+) -> ProgrammedLayer:
+    return program(matrices(n, m, seed, norm), Chip(spec, seed), conditions)
 
 
 def drives(batch: int, m: int, seed: int = 0) -> Tensor:

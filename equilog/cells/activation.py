@@ -6,6 +6,7 @@ An activation acts elementwise. Its fields are numbers shared by all, or tensors
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Protocol, runtime_checkable
@@ -29,16 +30,19 @@ class Activation(Protocol):
 class Tanh:
     """``z = gain * tanh(p - shift)``: a transconductor's curve, with one neuron's own gain and offset.
 
-    The ideal activation has gain 1 and shift 0. `shift` is the input offset in units of the activation scale V_a.
+    The ideal activation has gain 1 and shift 0. `shift` is the input offset in units of the activation scale V_a; `rail`
+    what the output that feeds it cannot exceed, in the same units: `p` is clipped to ±rail.
     """
 
     gain: Tensor | float = 1.0
     shift: Tensor | float = 0.0
+    rail: float = math.inf
 
     @property
     def ideal(self) -> bool:
-        """Whether gain and shift are the numbers 1 and 0."""
-        return type(self.gain) is float and type(self.shift) is float and self.gain == 1.0 and self.shift == 0.0
+        """Whether gain and shift are the numbers 1 and 0, and there is no rail."""
+        plain = type(self.gain) is float and type(self.shift) is float and self.rail == math.inf
+        return plain and self.gain == 1.0 and self.shift == 0.0
 
     def __call__(self, p: Tensor) -> Tensor:
         """Map pre-activations ``p`` to states of the same shape."""
@@ -48,9 +52,13 @@ class Tanh:
     def slope(self, p: Tensor) -> Tensor:
         """Return the derivative ``dz/dp``, elementwise, same shape as ``p``."""
         slope = 1 - self._tanh(p).square()
+        if self.rail < math.inf:
+            slope = torch.where(p.abs() < self.rail, slope, 0.0)
         return slope if isinstance(self.gain, float) and self.gain == 1.0 else self.gain * slope
 
     def _tanh(self, p: Tensor) -> Tensor:
+        if self.rail < math.inf:
+            p = p.clamp(-self.rail, self.rail)
         # The ideal case is the hot one: at small n two needless framework calls cost as much as the tanh.
         return torch.tanh(p if isinstance(self.shift, float) and self.shift == 0.0 else p - self.shift)
 

@@ -77,8 +77,12 @@ def write_circuit(
         the files written.
 
     Raises:
-        ValueError: if the noise bench names a neuron that is not there, no temperature or a negative noise.
+        ValueError: for a population, which is no circuit; if the noise bench names a neuron that is not there, no temperature or a negative noise.
     """
+    if layer.chips is not None:
+        raise ValueError(
+            f"a circuit is one chip, this is a population of {layer.chips}: program one of them on its own"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     # Benches of an earlier call would otherwise be left beside a circuit they do not belong to.
     for stale in folder.glob("*.cir"):
@@ -136,6 +140,8 @@ def _sources(layer: ProgrammedLayer) -> list[tuple[str, str, str]]:
 
 
 def _crossbar(layer: ProgrammedLayer) -> str:
+    wires = layer.spec.crossbar.wires
+    word, bit = (0.0, 0.0) if wires is None else (float(wires.word_line_ohm), float(wires.bit_line_ohm))
     lines = [
         "* Crossbar. A positive weight hangs on the negative polarity, because the integrator inverts:",
         "* Rp from the negative source realises G+, Rm from the positive source realises G-.",
@@ -148,12 +154,31 @@ def _crossbar(layer: ProgrammedLayer) -> str:
         lines.append(f"\n* row {i}: everything that flows into x{i}")
         for k, (label, positive, negative) in enumerate(columns):
             lines.append(f"* {label.format(i=i)} = {float(realised[i, k]):+.4f} ({float(asked[i, k]):+.4f})")
-            for kind, node, g in (("p", negative, plus[i, k]), ("m", positive, minus[i, k])):
+            for line, kind, node, g in ((2 * k, "p", negative, plus[i, k]), (2 * k + 1, "m", positive, minus[i, k])):
+                source = f"w{line}_{i}" if word else node
+                sink = f"b{i}_{line}" if bit else f"x{i}"
                 if float(g) > 0:
-                    lines.append(f"R{kind}_{i}_{k} {node} x{i} {_number(1 / float(g))}")
+                    lines.append(f"R{kind}_{i}_{k} {source} {sink} {_number(1 / float(g))}")
                 else:
                     lines.append(f"* R{kind}_{i}_{k}: this device does not conduct")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _wires(layer, columns, word, bit)) + "\n"
+
+
+def _wires(layer: ProgrammedLayer, columns: list[tuple[str, str, str]], word: float, bit: float) -> list[str]:
+    """Return the segments of the lines, as :mod:`equilog.hardware.wires` draws them."""
+    lines = []
+    drivers = [node for _, positive, negative in columns for node in (negative, positive)]
+    if word:
+        lines.append(f"\n* word lines: {_number(word)} ohm from the source to the first device and between devices")
+        for k, driver in enumerate(drivers):
+            nodes = [driver, *(f"w{k}_{i}" for i in range(layer.states))]
+            lines += [f"Rw_{k}_{i} {a} {b} {_number(word)}" for i, (a, b) in enumerate(zip(nodes, nodes[1:]))]
+    if bit:
+        lines.append(f"\n* bit lines: {_number(bit)} ohm between devices and from the last one to the virtual ground")
+        for i in range(layer.states):
+            nodes = [*(f"b{i}_{k}" for k in range(len(drivers))), f"x{i}"]
+            lines += [f"Rb_{i}_{k} {a} {b} {_number(bit)}" for k, (a, b) in enumerate(zip(nodes, nodes[1:]))]
+    return lines
 
 
 def _layer(layer: ProgrammedLayer) -> str:
@@ -179,6 +204,9 @@ def _layer(layer: ProgrammedLayer) -> str:
             f"avos={_number(layer.act_offset_volt[i])}"
         )
         lines += [f"Xn{i} x{i} v{i} sp{i} sn{i} neuron", f"+ {shared}", f"+ {own}"]
+    if bias := spec.amplifier.input_bias_ampere:
+        lines += ["", "* Bias currents into the inverting inputs"]
+        lines += [f"Ibias{i} x{i} 0 dc {_number(bias)}" for i in range(n)]
     lines += ["", "* Drives: DAC outputs in both polarities; a test bench sets the Vd sources."]
     for k in range(m):
         lines += [f"Vd{k} dp{k} 0 dc 0", f"Ed{k} dn{k} 0 dp{k} 0 -1"]

@@ -1,8 +1,22 @@
 """An analog technology as data, one manufactured chip of it, and the chip's differentiable twin."""
 
-from equilog.hardware.chip import Chip
+from equilog.hardware.chip import Chip, Population
+from equilog.hardware.conditions import Conditions
+from equilog.hardware.effects import only, without
 from equilog.hardware.figure import Figure
 from equilog.hardware.programming import ProgrammedLayer, program
 from equilog.hardware.spec import Spec, load_spec, preset_names
 
-__all__ = ["Chip", "Figure", "ProgrammedLayer", "Spec", "load_spec", "preset_names", "program"]
+__all__ = [
+    "Chip",
+    "Conditions",
+    "Figure",
+    "Population",
+    "ProgrammedLayer",
+    "Spec",
+    "load_spec",
+    "only",
+    "preset_names",
+    "program",
+    "without",
+]

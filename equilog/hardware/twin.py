@@ -1,48 +1,88 @@
 """The static twin: where a programmed chip comes to rest, differentiable in everything it is made of.
 
-At rest an inverting summing integrator with open-loop gain A₀, noise gain N and input offset o obeys
+At rest an inverting summing integrator with open-loop gain A₀, noise gain N, input offset o and bias current I_b obeys
 
-    v_i (1 + N_i/A₀) = R_f Σ_k (G⁺ − G⁻)_ik s_k + N_i o_i,      s_j = V_s a_j tanh((v_j − δ_j)/V_a),
+    v_i (1 + N_i/A₀) = R_f Σ_k T_ik s_k + N_i o_i + R_f I_b,      s_j = V_s a_j φ((v_j − δ_j)/V_a),
 
-which is again ``p = Wφ(p) + u`` in ``p = v/V_a``: the same solver and the same implicit gradient serve the ideal
-model and the chip.
+with T = G⁺ − G⁻ (what arrives through the wires, if they have resistance; N is then the matrix 1 + R_f L, because a
+virtual ground that is not quite at zero pushes current into its neighbours). That is again ``p = Wφ(p) + u`` in
+``p = v/V_a``: the same solver and the same implicit gradient serve the ideal model, the chip and a population.
+
+Rails clip v to ±rail and take the virtual ground away from zero. On its own a neuron then rests exactly at the clipped
+solution; with resistive wires its displaced virtual ground would also pull at its neighbours', which is left out.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 from equilog.cells import AffineSystem, Tanh
 from equilog.cells.circuit_cell import check_drive
+from equilog.hardware.effects.converter import analog_to_digital, digital_to_analog
 from equilog.hardware.programming import ProgrammedLayer
-from equilog.hardware.quantise import convert
 
 
 def dac(layer: ProgrammedLayer, drive: Tensor) -> Tensor:
-    """Return the drive as the DACs play it, in units of full scale: clipped to [−1, 1] and rounded to codes.
+    """Return the drive as the DACs play it, in units of full scale: clipped to [−1, 1], rounded to codes, with their flaws.
 
     The gradient passes the rounding unchanged and is zero where the drive clips.
+
+    Args:
+        layer: the chip, or a population.
+        drive: shape ``(batch, m)``.
+
+    Returns:
+        the same shape; ``(chips, batch, m)`` for a population whose DACs differ from chip to chip.
     """
     check_drive(drive, layer.drives)
-    return convert(drive, int(layer.spec.dac.bits))
+    return digital_to_analog(drive, layer.spec.dac, layer.dac_inl, layer.conditions.reads)
 
 
 def adc(layer: ProgrammedLayer, state: Tensor) -> Tensor:
-    """Return states ``z = s/V_s`` as the ADCs report them, rounded and clipped to their range."""
+    """Return states ``z = s/V_s`` as the ADCs report them: rounded and clipped to their range, with their flaws.
+
+    Args:
+        layer: the chip, or a population.
+        state: shape ``(batch, n)``, or ``(chips, batch, n)``.
+    """
     full_scale = layer.spec.adc.full_scale_volt / layer.spec.activation.v_out_volt
-    return convert(state / full_scale, int(layer.spec.adc.bits)) * full_scale
+    return analog_to_digital(state / full_scale, layer.spec.adc, layer.adc_inl, layer.conditions.reads) * full_scale
 
 
 def static_system(layer: ProgrammedLayer, played: Tensor) -> AffineSystem:
-    """Return the resting equation of the chip for drives as played by the DACs, shape ``(batch, m)``.
+    """Return the resting equation of the chip for drives as played by the DACs.
 
     Its solution is ``p = v/V_a`` and its activation returns ``z = s/V_s``.
+
+    Args:
+        layer: the chip, or a population.
+        played: shape ``(batch, m)``; or ``(chips, batch, m)``, for a population only.
     """
     n, v_a = layer.states, layer.spec.activation.v_scale_volt
-    droop = 1 + layer.noise_gain / layer.dc_gain  # finite gain: N_i/A₀ of the signal is missing
-    c = layer.effective / droop[:, None]
-    offset = layer.noise_gain * layer.amp_offset_volt / (v_a * droop)
-    ones = torch.ones_like(played[:, :1])
-    injection = torch.cat([played, ones], dim=1) @ c[:, n:].T + offset
-    return AffineSystem(c[:, :n], injection, Tanh(layer.act_gain, layer.act_offset_volt / v_a))
+    offset = layer.amp_offset_volt
+    if layer.wired:
+        noise_gain = layer.r_feedback_ohm * layer.load_siemens + torch.eye(n).to(layer.load_siemens)
+        droop = noise_gain / layer.dc_gain[..., None, :] + torch.eye(n).to(noise_gain)
+        shifted = (noise_gain @ offset[..., None])[..., 0]
+    else:
+        noise_gain = layer.noise_gain
+        droop = 1 + noise_gain / layer.dc_gain  # finite gain: N_i/A₀ of the signal is missing
+        shifted = noise_gain * offset
+    if bias := layer.spec.amplifier.input_bias_ampere:
+        shifted = shifted + layer.r_feedback_ohm * float(bias)
+    realised = torch.cat([layer.effective, (shifted / v_a)[..., None]], dim=-1)
+    c = torch.linalg.solve(droop, realised) if layer.wired else realised / droop[..., None]
+    ones = torch.ones_like(played[..., :1])
+    injection = torch.cat([played, ones, ones], dim=-1) @ c[..., n:].mT
+    return AffineSystem(c[..., :n], injection, activation_of(layer))
+
+
+def activation_of(layer: ProgrammedLayer) -> Tanh:
+    """Return the activations of the chip, from ``v/V_a`` to ``s/V_s``."""
+    act, amp = layer.spec.activation, layer.spec.amplifier
+    gain, shift = layer.act_gain, layer.act_offset_volt / act.v_scale_volt
+    rail = math.inf if amp.rail_volt is None else float(amp.rail_volt / act.v_scale_volt)
+    return Tanh(gain, shift, rail) if layer.chips is None else Tanh(gain[:, None], shift[:, None], rail)

@@ -14,8 +14,9 @@ The segment from a driver to its first device counts, and so does the one from t
 M word lines and N bit lines have M·N segments of either kind. Nothing lies beyond the last device of a word line or
 above the first of a bit line. Row 0 is farthest from the virtual grounds, column 0 nearest to the drivers.
 
-Drivers and virtual grounds are ideal, so the array is linear: ``I = G_effᵀ V``, whatever the voltages. G_eff costs one
-sparse factorisation a programmed array and nothing a sample.
+Between ideal drivers ``V`` and virtual grounds at voltages ``x`` the array is linear, ``I = G_effᵀ V − L x``: G_eff is what
+the devices appear to conduct, and the load L how every virtual ground is held by the array, its neighbours through the
+word lines included. Both cost one sparse factorisation a programmed array and nothing a sample.
 
 :class:`~equilog.hardware.ProgrammedLayer` keeps one neuron a row; its drivers are columns. Transpose it for here.
 """
@@ -54,6 +55,27 @@ def effective_conductance(g_siemens: Tensor, r_wordline_ohm: float, r_bitline_oh
     Raises:
         ValueError: for another shape, a conductance or resistance that is negative or not finite.
     """
+    return loaded_conductance(g_siemens, r_wordline_ohm, r_bitline_ohm)[0]
+
+
+def loaded_conductance(g_siemens: Tensor, r_wordline_ohm: float, r_bitline_ohm: float) -> tuple[Tensor, Tensor]:
+    """Return the apparent conductances of an array with resistive lines, and its load on the virtual grounds.
+
+    Arguments and errors as :func:`effective_conductance`, which returns the first of the two. The load's entry (i, j) is
+    the current that one volt at virtual ground j draws out of virtual ground i, negative where i ≠ j; symmetric.
+
+    Returns:
+        ``G_eff`` of shape ``(rows, columns)`` and ``L`` of shape ``(columns, columns)``; with ideal lines the devices
+        themselves and the diagonal of their column sums.
+    """
+    _check(g_siemens, r_wordline_ohm, r_bitline_ohm)
+    if r_wordline_ohm == 0 and r_bitline_ohm == 0:
+        return g_siemens, g_siemens.sum(0).diag()
+    effective, load = _LoadedConductance.apply(g_siemens, float(r_wordline_ohm), float(r_bitline_ohm))
+    return effective, load
+
+
+def _check(g_siemens: Tensor, r_wordline_ohm: float, r_bitline_ohm: float) -> None:
     if g_siemens.ndim != 2 or 0 in g_siemens.shape:
         raise ValueError(f"expected conductances of shape (rows, columns), got {tuple(g_siemens.shape)}")
     if not bool(((g_siemens >= 0) & (g_siemens < math.inf)).all()):
@@ -61,25 +83,22 @@ def effective_conductance(g_siemens: Tensor, r_wordline_ohm: float, r_bitline_oh
     for name, value in (("r_wordline_ohm", r_wordline_ohm), ("r_bitline_ohm", r_bitline_ohm)):
         if not 0 <= value < math.inf:
             raise ValueError(f"{name}: expected a resistance of 0 or more, got {value}")
-    if r_wordline_ohm == 0 and r_bitline_ohm == 0:
-        return g_siemens
-    result: Tensor = _EffectiveConductance.apply(g_siemens, float(r_wordline_ohm), float(r_bitline_ohm))
-    return result
 
 
-class _EffectiveConductance(torch.autograd.Function):
-    """G ↦ G_eff, with its gradient from one adjoint solve; see :class:`_Array`."""
+class _LoadedConductance(torch.autograd.Function):
+    """G ↦ (G_eff, L), with its gradient from one adjoint solve; see :class:`_Array`."""
 
     @staticmethod
-    def forward(ctx: Any, g_siemens: Tensor, r_w: float, r_b: float) -> Tensor:
+    def forward(ctx: Any, g_siemens: Tensor, r_w: float, r_b: float) -> tuple[Tensor, Tensor]:
         ctx.array = _Array(g_siemens.detach().to("cpu", torch.float64).numpy(), r_w, r_b)
-        return torch.from_numpy(ctx.array.effective()).to(g_siemens)
+        ctx.like = g_siemens
+        return torch.from_numpy(ctx.array.effective()).to(g_siemens), torch.from_numpy(ctx.array.load()).to(g_siemens)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        weights = grad.detach().to("cpu", torch.float64).numpy()
-        return torch.from_numpy(ctx.array.gradient(weights)).to(grad), None, None
+    def backward(ctx: Any, of_effective: Tensor, of_load: Tensor) -> tuple[Tensor, None, None]:
+        weights = [grad.detach().to("cpu", torch.float64).numpy() for grad in (of_effective, of_load)]
+        return torch.from_numpy(ctx.array.gradient(*weights)).to(ctx.like), None, None
 
 
 class _Array:
@@ -114,6 +133,7 @@ class _Array:
         self.inner = inner
         self.to_driver = laplacian[:inner, inner : inner + rows]
         self.to_ground = laplacian[:inner, inner + rows :]
+        self.at_ground = laplacian[inner + rows :, inner + rows :]
         # Symmetric and diagonally dominant: no pivoting needed, and an ordering for symmetric matrices.
         self.factor = splu(
             laplacian[:inner, :inner],
@@ -130,18 +150,29 @@ class _Array:
             found[part] = -(self.to_ground.T @ x).T
         return found
 
-    def gradient(self, weights: Array) -> Array:
-        """Return the derivative of ``Σ weights · G_eff`` with respect to every device."""
+    def load(self) -> Array:
+        """Return L, the ports' own conductance as seen from the virtual grounds."""
+        columns = self.shape[1]
+        found = np.empty((columns, columns))
+        for part in _parts(columns):
+            x = -self.factor.solve(self.to_ground[:, part].toarray())
+            found[part] = (self.to_ground.T @ x + self.at_ground[:, part].toarray()).T
+        return found
+
+    def gradient(self, of_effective: Array, of_load: Array) -> Array:
+        """Return the derivative of ``Σ of_effective · G_eff + Σ of_load · L`` with respect to every device."""
         rows, columns = self.shape
         total = np.zeros(self.shape)
         for part in _parts(columns):
-            weighted = weights[:, part]  # all drivers at once, as the outputs of each bit line weigh them
-            ends = np.eye(columns)[:, part]
-            still = np.zeros((columns, weighted.shape[1])), np.zeros((rows, weighted.shape[1]))
-            from_drivers = np.vstack([-self.factor.solve(self.to_driver @ weighted), weighted, still[0]])
-            from_ground = np.vstack([-self.factor.solve(self.to_ground[:, part].toarray()), still[1], ends])
-            across = from_drivers[self.word] - from_drivers[self.bit]
-            total += (across * (from_ground[self.bit] - from_ground[self.word])).sum(-1)
+            # All ports at once, as the current of each virtual ground weighs them: it counts inwards in G_eff.
+            ports = np.vstack([of_effective[:, part], -of_load[:, part]])
+            ends = np.vstack([np.zeros((rows, columns)), np.eye(columns)])[:, part]
+            both = np.hstack([ports, ends])
+            inner = -self.factor.solve(self.to_driver @ both[:rows] + self.to_ground @ both[rows:])
+            voltage = np.vstack([inner, both])
+            across = voltage[self.word] - voltage[self.bit]
+            weighted, from_ground = np.split(across, 2, axis=-1)
+            total -= (weighted * from_ground).sum(-1)
         return total
 
 

@@ -9,7 +9,7 @@ import torch
 from builders import CONTINUOUS, NO_MISMATCH, drives, layer_of, spec_with
 from torch import Tensor
 
-from equilog.hardware import ProgrammedLayer
+from equilog.hardware import Conditions, ProgrammedLayer
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,49 @@ class Case:
     seed: int = 1
     at_rest: float = 1e-6
     in_time: float = 1e-4
+    age_second: float | None = None
+    kelvin: float = 300.0
+    read_seed: int | None = None
 
     def layer(self) -> ProgrammedLayer:
-        return layer_of(spec_with(self.preset, self.changes), self.n, self.m, self.seed, self.norm)
+        reads = None if self.read_seed is None else torch.Generator().manual_seed(self.read_seed)
+        when = Conditions(self.age_second, self.kelvin, reads)
+        return layer_of(spec_with(self.preset, self.changes), self.n, self.m, self.seed, self.norm, when)
 
     def played(self) -> Tensor:
         """Four samples: silence, both rails, and two at random."""
         ends = torch.stack([torch.zeros(self.m), torch.ones(self.m)]).double()
         return torch.cat([ends, drives(2, self.m, self.seed)])
 
+
+PCM_DRIFT = {
+    "exponent_mean": {"slope": -0.0155, "intercept": 0.0244, "low": 0.049, "high": 0.1, "source": "test"},
+    "exponent_sigma": {"slope": -0.0125, "intercept": -0.0059, "low": 0.008, "high": 0.045, "source": "test"},
+}
+STUCK = {"low_fraction": 0.05, "high_fraction": 0.03, "low_siemens": 0.0, "high_siemens": 4e-5}
+READ_NOISE = {
+    "sigma": {"coefficients_siemens": [1e-7, 1e-6], "source": "test"},
+    "flicker": {"coefficient": 0.0088, "exponent": 0.65, "cap": 0.2, "read_second": 2.5e-7},
+}
+RELAXATION = {
+    "at_second": 86400.0,
+    "sigma": {"coefficients_siemens": [1e-6, 5e-6], "source": "test"},
+    "shift": {"coefficients_siemens": [0.0, -1e-6], "source": "test"},
+}
+WIRES = {"word_line_ohm": 30.0, "bit_line_ohm": 20.0}
+EVERY_STATIC_EFFECT = {
+    "crossbar.drift": PCM_DRIFT,
+    "crossbar.stuck": STUCK,
+    "crossbar.read_noise": READ_NOISE,
+    "crossbar.relaxation": RELAXATION,
+    "crossbar.temperature": {"per_kelvin": -1e-3, "reference_kelvin": 300.0},
+    "crossbar.wires": WIRES,
+    "amplifier.input_bias_ampere": 1e-8,
+    "dac.inl_lsb": 0.5,
+    "dac.noise_volt": 1e-3,
+    "adc.inl_lsb": 0.5,
+    "adc.noise_volt": 1e-3,
+}
 
 CASES = [
     Case("one neuron, RRAM", 1, 1),
@@ -59,4 +93,19 @@ CASES = [
     Case("fast amplifiers", 4, 2, changes={"amplifier.gbw_hertz": 1e9}),
     Case("DAC range unlike the state's", 5, 3, changes={"dac.full_scale_volt": 0.35}),
     Case("output scale unlike the input's", 5, 3, changes={"activation.v_scale_volt": 0.052}),
+    Case(
+        "a day old", 6, 2, changes={"crossbar.drift": PCM_DRIFT, "crossbar.relaxation": RELAXATION}, age_second=86400.0
+    ),
+    Case("warm", 4, 2, changes={"crossbar.temperature": {"per_kelvin": 2e-3, "reference_kelvin": 300.0}}, kelvin=350.0),
+    Case("stuck devices", 8, 3, changes={"crossbar.stuck": STUCK}),
+    Case("one noisy read", 5, 2, changes={"crossbar.read_noise": READ_NOISE}, read_seed=3),
+    Case("resistive wires", 5, 3, changes={"crossbar.wires": WIRES}),
+    Case("resistive word lines only", 4, 2, changes={"crossbar.wires": WIRES | {"bit_line_ohm": 0.0}}),
+    Case("resistive bit lines only", 4, 2, changes={"crossbar.wires": WIRES | {"word_line_ohm": 0.0}}),
+    Case("wires and a gain of fifty", 4, 2, changes={"crossbar.wires": WIRES, "amplifier.dc_gain": 50.0}),
+    Case("bias currents", 4, 2, changes={"amplifier.input_bias_ampere": 1e-7}),
+    Case("rails in reach", 6, 3, changes={"amplifier.rail_volt": 0.12}, norm=3.0),
+    Case(
+        "every static effect", 8, 3, changes=EVERY_STATIC_EFFECT, age_second=3600.0, kelvin=320.0, read_seed=1, norm=3.0
+    ),
 ]

@@ -1,0 +1,62 @@
+"""Converters: rounding to codes, integral non-linearity of every channel, and noise of every sample.
+
+INL is the two lowest bows that vanish at both ends of the range (an end-point fit), in units of one code:
+``a (3√3/2)(x − x³) + b (1 − x²)``, each bow at most 1, a and b drawn for every channel. Real INL also has steps; low-order bows
+carry most of it in converters whose elements have gradients (Maloberti, Data Converters, Springer 2007, ch. 2: assumption).
+Converters stand at the ends of the circuit: in the netlist the DAC's errors are in its source voltage, the ADC's in
+nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from equilog.hardware.blocks import Adc, Dac
+from equilog.hardware.chip import Chip, Population
+from equilog.hardware.quantise import convert
+
+
+def sample_inl(chip: Chip | Population, which: str, channels: int) -> Tensor | None:
+    """Return the bows' amplitudes a, b of every channel in codes, shape ``(…, 2, channels)``; None without INL.
+
+    Args:
+        chip: the chip.
+        which: "dac" or "adc".
+        channels: how many.
+    """
+    block: Dac | Adc = getattr(chip.spec, which)
+    if not block.inl_lsb:
+        return None
+    return float(block.inl_lsb) / 2**0.5 * chip.standard_normal(f"{which}.inl", 2, channels)
+
+
+def inl(x: Tensor, bows: Tensor, bits: int) -> Tensor:
+    """Return the non-linearity at `x` in units of full scale; `bows` from :func:`sample_inl`, x of shape ``(…, batch, channels)``."""
+    odd, even = bows[..., :1, :], bows[..., 1:, :]
+    code = 1 / (2 ** (bits - 1) - 1)
+    return code * (odd * (3 * 3**0.5 / 2) * (x - x**3) + even * (1 - x**2))
+
+
+def digital_to_analog(drive: Tensor, block: Dac, bows: Tensor | None, reads: torch.Generator | None) -> Tensor:
+    """Return the drive as played, in units of full scale: clipped, rounded, bent and noisy, in this order."""
+    played = convert(drive, int(block.bits))
+    if bows is not None:
+        played = played + inl(played, bows, int(block.bits))
+    return _noisy(played, block, reads)
+
+
+def analog_to_digital(level: Tensor, block: Adc, bows: Tensor | None, reads: torch.Generator | None) -> Tensor:
+    """Return levels in units of full scale as reported: noisy, bent, rounded and clipped, in this order."""
+    level = _noisy(level, block, reads)
+    if bows is not None:
+        # Beyond its range a converter clips; the bows are only known within it.
+        level = level + inl(level.clamp(-1, 1), bows, int(block.bits))
+    return convert(level, int(block.bits))
+
+
+def _noisy(level: Tensor, block: Dac | Adc, reads: torch.Generator | None) -> Tensor:
+    if reads is None or not block.noise_volt:
+        return level
+    white = torch.randn(level.shape, generator=reads, dtype=level.dtype)
+    return level + float(block.noise_volt / block.full_scale_volt) * white

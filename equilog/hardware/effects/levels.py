@@ -1,0 +1,22 @@
+"""Conductance levels: a device takes one of a few values."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from equilog.hardware.blocks import Crossbar
+from equilog.hardware.conditions import Conditions
+from equilog.hardware.effects.effect import DeviceEffect
+from equilog.hardware.quantise import to_levels
+
+
+class Levels(DeviceEffect):
+    """Round to `levels` equidistant conductances from G_min to G_max; gradients pass the rounding straight through."""
+
+    name = "levels"
+    keys = ("levels",)
+
+    def forward(self, g: Tensor, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Tensor:
+        """Return the nearest level of each."""
+        assert bar.levels is not None
+        return to_levels(g, bar.g_min_siemens, bar.g_max_siemens, int(bar.levels))

@@ -1,0 +1,31 @@
+"""Stuck devices: some never leave a low or a high conductance, whatever is programmed, however old they are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from equilog.hardware.blocks import Crossbar
+from equilog.hardware.chip import Chip, Population
+from equilog.hardware.conditions import Conditions
+from equilog.hardware.effects.effect import DeviceEffect
+
+
+class StuckDevices(DeviceEffect):
+    """A uniform draw below `low_fraction` is stuck low, one above 1 − `high_fraction` stuck high.
+
+    Raising a fraction adds stuck devices to those there were. No gradient reaches a stuck device.
+    """
+
+    name = "stuck"
+    keys = ("stuck",)
+
+    def sample(self, chip: Chip | Population, shape: torch.Size) -> Tensor:
+        """Return a number from 0 to 1 for every device."""
+        return chip.uniform("crossbar.stuck", *shape)
+
+    def forward(self, g: Tensor, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Tensor:
+        """Return the conductances with the stuck ones in place."""
+        assert bar.stuck is not None and drawn is not None
+        g = torch.where(drawn < bar.stuck.low_fraction, float(bar.stuck.low_siemens), g)
+        return torch.where(drawn > 1 - bar.stuck.high_fraction, float(bar.stuck.high_siemens), g)

@@ -1,0 +1,22 @@
+"""Temperature: conductances that change with it, all in the same proportion."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from equilog.hardware.blocks import Crossbar
+from equilog.hardware.conditions import Conditions
+from equilog.hardware.effects.effect import DeviceEffect
+
+
+class TemperatureCoefficient(DeviceEffect):
+    """``G (1 + a (T − T₀))``, the usual first-order coefficient of a resistor; never below zero."""
+
+    name = "temperature"
+    keys = ("temperature",)
+
+    def forward(self, g: Tensor, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Tensor:
+        """Return the conductances at the temperature of the read."""
+        assert bar.temperature is not None
+        warmer = when.temperature_kelvin - float(bar.temperature.reference_kelvin)
+        return g * max(0.0, 1 + float(bar.temperature.per_kelvin) * warmer)
