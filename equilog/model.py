@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from equilog.cells import CircuitCell
 from equilog.equilibrium import EquilibriumLayer
-from equilog.hardware import Chip, ProgrammedLayer, program
+from equilog.hardware import Chip, Conditions, Population, ProgrammedLayer, program
 from equilog.hardware.twin import adc, dac, static_system
 
 
@@ -14,7 +14,8 @@ class HybridDEQ(nn.Module):
     """The three layers of a hybrid model.
 
     ``drive = parameterize(x)`` is computed digitally; the cell settles to ``z*`` under that drive; ``readout(z*)``
-    is digital again. Called with a chip, the middle part is that chip's twin, converters included.
+    is digital again. Called with a chip, the middle part is that chip's twin, converters included; with a population
+    of chips everything behind the DACs has a leading dimension that counts them.
 
     Args:
         parameterize: any module from inputs to ``(batch, cell.drives)``. End it in Tanh or Hardtanh: the DACs
@@ -37,18 +38,21 @@ class HybridDEQ(nn.Module):
         self.readout = readout
         self.equilibrium = equilibrium or EquilibriumLayer()
 
-    def forward(self, x: Tensor, chip: Chip | ProgrammedLayer | None = None) -> Tensor:
+    def forward(self, x: Tensor, chip: Chip | Population | ProgrammedLayer | None = None) -> Tensor:
         """Return ``readout(z*)``; ideal without a chip, through the static twin of one with it."""
         return self.readout(self.settle(self.parameterize(x), chip))
 
-    def settle(self, drive: Tensor, chip: Chip | ProgrammedLayer | None = None) -> Tensor:
-        """Return ``z*`` of shape ``(batch, n)`` for drives of shape ``(batch, m)``, as the readout receives it."""
+    def settle(self, drive: Tensor, chip: Chip | Population | ProgrammedLayer | None = None) -> Tensor:
+        """Return ``z*`` of shape ``(batch, n)`` for drives of shape ``(batch, m)``, as the readout receives it.
+
+        ``(chips, batch, n)`` for a population.
+        """
         if chip is None:
             settled: Tensor = self.equilibrium(self.cell.system(drive))
             return settled
-        layer = self.program(chip) if isinstance(chip, Chip) else chip
+        layer = chip if isinstance(chip, ProgrammedLayer) else self.program(chip)
         return adc(layer, self.equilibrium(static_system(layer, dac(layer, drive))))
 
-    def program(self, chip: Chip) -> ProgrammedLayer:
-        """Return the cell as this chip holds it."""
-        return program(self.cell.matrices(), chip)
+    def program(self, chip: Chip | Population, conditions: Conditions | None = None) -> ProgrammedLayer:
+        """Return the cell as this chip holds it, or all chips of a population; see :func:`equilog.hardware.program`."""
+        return program(self.cell.matrices(), chip, conditions)

@@ -76,7 +76,8 @@ def static_system(layer: ProgrammedLayer, played: Tensor) -> AffineSystem:
     realised = torch.cat([layer.effective, (shifted / v_a)[..., None]], dim=-1)
     c = torch.linalg.solve(droop, realised) if layer.wired else realised / droop[..., None]
     ones = torch.ones_like(played[..., :1])
-    injection = torch.cat([played, ones, ones], dim=-1) @ c[..., n:].mT
+    known = torch.cat([played, ones, ones], dim=-1)
+    injection = known @ c[..., n:].mT
     return AffineSystem(c[..., :n], injection, activation_of(layer))
 
 
