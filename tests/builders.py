@@ -57,7 +57,7 @@ def spec_with(preset: str, changes: dict[str, Any] | None = None) -> Spec:
     return spec_from_data(spec_data(preset, changes), "test")
 
 
-CONTINUOUS = {"crossbar.levels": None, "crossbar.programming_sigma": None}
+CONTINUOUS = {"crossbar.levels": None, "crossbar.programming_sigma": None, "crossbar.relaxation": None}
 NO_MISMATCH = CONTINUOUS | {
     "amplifier.offset_sigma_volt": 0.0,
     "activation.gain_sigma": 0.0,

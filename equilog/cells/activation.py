@@ -30,8 +30,8 @@ class Activation(Protocol):
 class Tanh:
     """``z = gain * tanh(p - shift)``: a transconductor's curve, with one neuron's own gain and offset.
 
-    The ideal activation has gain 1 and shift 0. `shift` is the input offset in units of the activation scale V_a; `rail`
-    what the output that feeds it cannot exceed, in the same units: `p` is clipped to ±rail.
+    The ideal activation has gain 1 and shift 0. `shift` is the input offset in units of the activation scale V_a;
+    `rail` is what the output that feeds it cannot exceed, in the same units: `p` is clipped to ±rail.
     """
 
     gain: Tensor | float = 1.0
@@ -41,8 +41,9 @@ class Tanh:
     @property
     def ideal(self) -> bool:
         """Whether gain and shift are the numbers 1 and 0, and there is no rail."""
-        plain = type(self.gain) is float and type(self.shift) is float and self.rail == math.inf
-        return plain and self.gain == 1.0 and self.shift == 0.0
+        if not (type(self.gain) is float and type(self.shift) is float):
+            return False
+        return self.gain == 1.0 and self.shift == 0.0 and self.rail == math.inf
 
     def __call__(self, p: Tensor) -> Tensor:
         """Map pre-activations ``p`` to states of the same shape."""

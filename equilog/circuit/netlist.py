@@ -21,6 +21,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 from scipy.constants import Boltzmann, zero_Celsius
@@ -77,7 +78,8 @@ def write_circuit(
         the files written.
 
     Raises:
-        ValueError: for a population, which is no circuit; if the noise bench names a neuron that is not there, no temperature or a negative noise.
+        ValueError: for a population, which is no circuit; if the noise bench names a neuron that is not there, no
+            temperature or a negative noise.
     """
     if layer.chips is not None:
         raise ValueError(
@@ -154,7 +156,8 @@ def _crossbar(layer: ProgrammedLayer) -> str:
         lines.append(f"\n* row {i}: everything that flows into x{i}")
         for k, (label, positive, negative) in enumerate(columns):
             lines.append(f"* {label.format(i=i)} = {float(realised[i, k]):+.4f} ({float(asked[i, k]):+.4f})")
-            for line, kind, node, g in ((2 * k, "p", negative, plus[i, k]), (2 * k + 1, "m", positive, minus[i, k])):
+            pair = ((2 * k, "p", negative, plus[i, k]), (2 * k + 1, "m", positive, minus[i, k]))
+            for line, kind, node, g in pair:
                 source = f"w{line}_{i}" if word else node
                 sink = f"b{i}_{line}" if bit else f"x{i}"
                 if float(g) > 0:
@@ -172,12 +175,12 @@ def _wires(layer: ProgrammedLayer, columns: list[tuple[str, str, str]], word: fl
         lines.append(f"\n* word lines: {_number(word)} ohm from the source to the first device and between devices")
         for k, driver in enumerate(drivers):
             nodes = [driver, *(f"w{k}_{i}" for i in range(layer.states))]
-            lines += [f"Rw_{k}_{i} {a} {b} {_number(word)}" for i, (a, b) in enumerate(zip(nodes, nodes[1:]))]
+            lines += [f"Rw_{k}_{i} {a} {b} {_number(word)}" for i, (a, b) in enumerate(pairwise(nodes))]
     if bit:
         lines.append(f"\n* bit lines: {_number(bit)} ohm between devices and from the last one to the virtual ground")
         for i in range(layer.states):
             nodes = [*(f"b{i}_{k}" for k in range(len(drivers))), f"x{i}"]
-            lines += [f"Rb_{i}_{k} {a} {b} {_number(bit)}" for k, (a, b) in enumerate(zip(nodes, nodes[1:]))]
+            lines += [f"Rb_{i}_{k} {a} {b} {_number(bit)}" for k, (a, b) in enumerate(pairwise(nodes))]
     return lines
 
 

@@ -108,14 +108,15 @@ class EquilibriumLayer(nn.Module):
         return problem.states.unpack(self._settle_function(problem))
 
     def _settle_function(self, problem: FunctionProblem) -> Tensor:
-        x = self._find(problem, None, None)
+        with _without_autocast(problem.start.device.type):
+            x = self._find(problem, None, None)
         if not torch.is_grad_enabled():
             return x
         y = problem(x.detach())
         return self._attach(problem, x, y) if y.requires_grad else x
 
     def _find(self, problem: Problem, start: Tensor | None, shape: torch.Size | None) -> Tensor:
-        with torch.no_grad(), _without_autocast(problem.start.device.type):
+        with torch.no_grad():
             tolerance, keep = self.solver.tolerance(problem.precision), self.gradient.needs_inverse
             solution = self.solver.solve_flat(problem, start, tolerance, keep_inverse=keep)
         self.last = solution if shape is None or len(shape) == 2 else solution.shaped(shape[:-1], shape)

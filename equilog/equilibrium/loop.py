@@ -58,20 +58,27 @@ def iterate(
         the solution; samples that the solver gave up on early have status MAX_STEPS like those for which steps ran out.
     """
     x = problem.start if start is None else start
-    batch, n = x.shape
     verdict = _Verdict(x)
-    if batch == 0:
+    if x.shape[0] == 0:
         return verdict.solution(solver, None)
+    with np.errstate(over="ignore", invalid="ignore"):  # what runs away is reported by its status
+        return _iterate(solver, problem, x, start is not None, tolerance, keep_inverse, verdict)
+
+
+def _iterate(
+    solver: Any, problem: Map, x: Tensor, warm: bool, tolerance: Tolerance, keep_inverse: bool, verdict: _Verdict
+) -> Solution:
+    n = x.shape[1]
     memory = solver.init(problem, x)
     every = solver.checks_every_step
+    gauge = _Gauge()
     reach: Vector | None = None
     for k in range(1, solver.max_steps + 1):
         fx = problem(x)
         last = k == solver.max_steps
         # A warm start is looked at at once: it may be the answer already.
-        if every or last or (is_check(k, n) and (k > 1 or start is not None)):
-            r = fx - x
-            norm, size = numbers(torch.linalg.vector_norm(r, dim=1)), numbers(torch.linalg.vector_norm(x, dim=1))
+        if every or last or (is_check(k, n) and (k > 1 or warm)):
+            r, norm, size = gauge(x, fx)
             if reach is None:
                 reach = REACH * (norm + size)
             limit = tolerance.rtol * np.minimum(size, reach)
@@ -91,6 +98,27 @@ def iterate(
             x = solver.step(problem, x, fx, memory)
     inverse = solver.inverse(problem, memory) if keep_inverse else None
     return verdict.solution(solver, inverse)
+
+
+class _Gauge:
+    """Measures residuals and states, in NumPy where it can: on small batches a framework call costs more than that."""
+
+    def __init__(self) -> None:
+        self._buffer: Tensor | None = None
+
+    def __call__(self, x: Tensor, fx: Tensor) -> tuple[Tensor, Vector, Vector]:
+        """Return ``f(x) − x``, overwritten by the next call, and the norms of that and of x, one number a sample."""
+        try:
+            a, b = x.numpy(), fx.numpy()
+        except (RuntimeError, TypeError):  # on another device, in half precision, or wrapped by torch.func
+            r = fx - x
+            return r, numbers(torch.linalg.vector_norm(r, dim=1)), numbers(torch.linalg.vector_norm(x, dim=1))
+        if self._buffer is None:
+            self._buffer = torch.empty_like(x, memory_format=torch.contiguous_format)
+        r = self._buffer
+        c = r.numpy()
+        np.subtract(b, a, out=c)
+        return r, np.sqrt(np.vecdot(c, c)), np.sqrt(np.vecdot(a, a))
 
 
 def numbers(t: Tensor) -> Vector:
@@ -175,9 +203,10 @@ class _Verdict:
         """Put the verdicts into words."""
         if self._whole:
             self.steps.fill(self._step)
-        status = np.zeros(len(self.open), dtype=np.int64)
         complete = bool(self.done.all())
+        status = picked = np.zeros(len(self.open), dtype=np.int64)
         if not complete:
+            status = picked.copy()
             status[~self.done] = int(Status.MAX_STEPS)
             # What was not finite from the start is the caller's inf or nan; what became so has diverged.
             status[self.away] = int(Status.DIVERGED)
@@ -190,7 +219,7 @@ class _Verdict:
             steps=tensor_like(like, self.steps),
             status=tensor_like(like, status),
             solvers=(solver.name,),
-            picked=tensor_like(like, np.zeros_like(status)),
+            picked=tensor_like(like, picked),
             complete=complete,
             time=None if self.time is None else tensor_like(like, self.time),
             inverse=inverse,

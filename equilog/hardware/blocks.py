@@ -6,6 +6,7 @@ left out, the twin and the netlist do without it.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -234,7 +235,7 @@ class MeasuredCurve(Strict):
         if len(self.input_volt) != len(self.output_volt):
             raise ValueError(f"{len(self.input_volt)} inputs but {len(self.output_volt)} outputs")
         for name, values in (("input_volt", self.input_volt), ("output_volt", self.output_volt)):
-            for k, (a, b) in enumerate(zip(values, values[1:])):
+            for k, (a, b) in enumerate(pairwise(values)):
                 if not a < b:
                     raise ValueError(f"{name} must rise: point {k} is {a}, point {k + 1} is {b}")
         return self

@@ -37,8 +37,8 @@ class ProgrammedLayer:
     Attributes:
         g_plus_siemens: ``G⁺`` of the devices, shape ``(n, n + m + 1)``; zero where no device conducts.
         g_minus_siemens: ``G⁻``, same shape.
-        transfer_siemens: what arrives of them, current into virtual ground i for a volt at source k, same shape: ``G⁺ − G⁻``
-            with ideal wires.
+        transfer_siemens: what arrives of them, current into virtual ground i for a volt at source k, same shape:
+            ``G⁺ − G⁻`` with ideal wires.
         load_siemens: all conductance at the virtual grounds but the feedback: ``ΣG_i``, shape ``(n,)``; with resistive
             wires the matrix L of :func:`equilog.hardware.wires.loaded_conductance`, shape ``(n, n)``.
         r_feedback_ohm: ``R_f``, scalar.

@@ -26,9 +26,10 @@ from equilog.hardware.programming import ProgrammedLayer
 
 
 def dac(layer: ProgrammedLayer, drive: Tensor) -> Tensor:
-    """Return the drive as the DACs play it, in units of full scale: clipped to [−1, 1], rounded to codes, with their flaws.
+    """Return the drive as the DACs play it, in units of full scale.
 
-    The gradient passes the rounding unchanged and is zero where the drive clips.
+    Clipped to [−1, 1], rounded to codes, and with the flaws of the technology's DACs. The gradient passes the
+    rounding unchanged and is zero where the drive clips.
 
     Args:
         layer: the chip, or a population.

@@ -14,9 +14,9 @@ The segment from a driver to its first device counts, and so does the one from t
 M word lines and N bit lines have M·N segments of either kind. Nothing lies beyond the last device of a word line or
 above the first of a bit line. Row 0 is farthest from the virtual grounds, column 0 nearest to the drivers.
 
-Between ideal drivers ``V`` and virtual grounds at voltages ``x`` the array is linear, ``I = G_effᵀ V − L x``: G_eff is what
-the devices appear to conduct, and the load L how every virtual ground is held by the array, its neighbours through the
-word lines included. Both cost one sparse factorisation a programmed array and nothing a sample.
+Between ideal drivers ``V`` and virtual grounds at voltages ``x`` the array is linear, ``I = G_effᵀ V − L x``: G_eff is
+what the devices appear to conduct, and the load L how every virtual ground is held by the array, by its neighbours
+through the word lines included. Both cost one sparse factorisation a programmed array and nothing a sample.
 
 :class:`~equilog.hardware.ProgrammedLayer` keeps one neuron a row; its drivers are columns. Transpose it for here.
 """
@@ -61,8 +61,8 @@ def effective_conductance(g_siemens: Tensor, r_wordline_ohm: float, r_bitline_oh
 def loaded_conductance(g_siemens: Tensor, r_wordline_ohm: float, r_bitline_ohm: float) -> tuple[Tensor, Tensor]:
     """Return the apparent conductances of an array with resistive lines, and its load on the virtual grounds.
 
-    Arguments and errors as :func:`effective_conductance`, which returns the first of the two. The load's entry (i, j) is
-    the current that one volt at virtual ground j draws out of virtual ground i, negative where i ≠ j; symmetric.
+    Arguments and errors as :func:`effective_conductance`, which returns the first of the two. The load's entry (i, j)
+    is the current that one volt at virtual ground j draws out of virtual ground i, negative where i ≠ j; symmetric.
 
     Returns:
         ``G_eff`` of shape ``(rows, columns)`` and ``L`` of shape ``(columns, columns)``; with ideal lines the devices

@@ -18,6 +18,7 @@ from equilog.equilibrium.solvers.base import Solver
 from equilog.equilibrium.solvers.chord import Chord
 from equilog.equilibrium.solvers.newton import Newton, NewtonKrylov
 from equilog.equilibrium.solvers.picard import PatientPicard
+from equilog.equilibrium.solvers.settle import Settle
 
 # Beyond this n, making the chord's K (8/3 n³) costs more than the two dozen steps it saves.
 CHORD_WORTH_IT = 768
@@ -27,6 +28,8 @@ DIRECT_NEWTON_OF_FUNCTION = 64
 # Picard at this ratio per step takes as many steps as the solver that would relieve it: the chord method, or Anderson.
 PACE = 0.55
 PACE_OF_FUNCTION = 0.7
+# Steps of the flow for each that the others were allowed: it is slow, and has the last word.
+FLOW_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Auto(Solver):
 
     ``p = Wφ(p) + u``: Picard while its residual shrinks fast enough; then the chord method (or, for large n
     without a factorisation at hand, damped Anderson); then Newton. Any other function: Picard, Anderson, Newton, by
-    Krylov iteration for large n. ``solution.summary()`` says who settled how many.
+    Krylov iteration for large n. What Newton leaves (it can be caught where its residual has a minimum) follows the
+    flow ``ẋ = f(x) − x`` as the circuit would. ``solution.summary()`` says who settled how many.
 
     Attributes:
         max_steps: evaluations allowed to each of the solvers in turn.
@@ -64,12 +68,14 @@ class Auto(Solver):
     def _rescuers(self, problem: Problem) -> tuple[Solver, ...]:
         steps = self.max_steps
         newton = Newton(max_steps=steps) if problem.n <= DIRECT_NEWTON else NewtonKrylov(max_steps=steps)
+        flow = Settle(max_steps=FLOW_STEPS * steps)
         if not isinstance(problem, AffineProblem):
             small = problem.n <= DIRECT_NEWTON_OF_FUNCTION
-            return Anderson(max_steps=steps, memory=8, damping=0.5), newton if small else NewtonKrylov(max_steps=steps)
+            newton = newton if small else NewtonKrylov(max_steps=steps)
+            return Anderson(max_steps=steps, memory=8, damping=0.5), newton, flow
         if problem.n <= CHORD_WORTH_IT or problem.has_factor:
-            return Chord(max_steps=steps), newton
-        return Anderson(max_steps=steps, memory=8, damping=0.5), Chord(max_steps=steps), newton
+            return Chord(max_steps=steps), newton, flow
+        return Anderson(max_steps=steps, memory=8, damping=0.5), Chord(max_steps=steps), newton, flow
 
 
 _patient = cache(partial(PatientPicard, None, None))

@@ -43,9 +43,9 @@ class Picard(Solver):
 
 @dataclass
 class _Pace:
-    """The first step, and the residuals when the pace was last judged, after that many evaluations."""
+    """The first x and f(x), and the residuals when the pace was last judged, after that many evaluations."""
 
-    first: Tensor | None = None
+    first: tuple[Tensor, Tensor] | None = None
     norm: Vector | None = None
     evaluation: int = 1
 
@@ -65,16 +65,20 @@ class PatientPicard(Picard):
         return _Pace()
 
     def step(self, problem: Map, x: Tensor, fx: Tensor, memory: _Pace) -> Tensor:
-        """Return f(x), keeping the first residual."""
+        """Return f(x), keeping the first."""
         if memory.first is None:
-            memory.first = fx - x
+            memory.first = x, fx
         return super().step(problem, x, fx, memory)
 
     def terminate(self, k: int, size: Vector, norm: Vector, limit: Vector, memory: _Pace) -> Mask | None:
         """Give up on samples that are too slow; they are judged after 2 evaluations and every 8 or more after that."""
         if memory.first is None or (memory.norm is not None and k - memory.evaluation < 8):
             return None
-        before = numbers(torch.linalg.vector_norm(memory.first, dim=1)) if memory.norm is None else memory.norm
+        before = _distance(*memory.first) if memory.norm is None else memory.norm
         slow: Mask = norm > before * self.pace ** (k - memory.evaluation)
         memory.evaluation, memory.norm = k, norm
         return slow
+
+
+def _distance(a: Tensor, b: Tensor) -> Vector:
+    return numbers(torch.linalg.vector_norm(b - a, dim=1))

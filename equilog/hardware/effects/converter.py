@@ -1,8 +1,8 @@
 """Converters: rounding to codes, integral non-linearity of every channel, and noise of every sample.
 
 INL is the two lowest bows that vanish at both ends of the range (an end-point fit), in units of one code:
-``a (3√3/2)(x − x³) + b (1 − x²)``, each bow at most 1, a and b drawn for every channel. Real INL also has steps; low-order bows
-carry most of it in converters whose elements have gradients (Maloberti, Data Converters, Springer 2007, ch. 2: assumption).
+``a (3√3/2)(x − x³) + b (1 − x²)``, each bow at most 1, a and b drawn for every channel. An assumption: real INL also
+has steps, and low-order bows carry most of it where elements have gradients (Maloberti, Data Converters, 2007, ch. 2).
 Converters stand at the ends of the circuit: in the netlist the DAC's errors are in its source voltage, the ADC's in
 nothing.
 """
@@ -32,7 +32,10 @@ def sample_inl(chip: Chip | Population, which: str, channels: int) -> Tensor | N
 
 
 def inl(x: Tensor, bows: Tensor, bits: int) -> Tensor:
-    """Return the non-linearity at `x` in units of full scale; `bows` from :func:`sample_inl`, x of shape ``(…, batch, channels)``."""
+    """Return the non-linearity at `x`, shape ``(…, batch, channels)``, in units of full scale.
+
+    `bows` are as :func:`sample_inl` draws them.
+    """
     odd, even = bows[..., :1, :], bows[..., 1:, :]
     code = 1 / (2 ** (bits - 1) - 1)
     return code * (odd * (3 * 3**0.5 / 2) * (x - x**3) + even * (1 - x**2))

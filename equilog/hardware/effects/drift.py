@@ -1,7 +1,7 @@
 """Drift: conductances fall with a power of time, each device with an exponent of its own.
 
-``G(t) = G (t/t₀)^−ν``, ν = |mean(x) + σ(x) ξ| with x = G/G_max: structural relaxation of phase-change memory, Nandakumar
-et al., ICECS 2019, doi:10.1109/ICECS46596.2019.8964852.
+``G(t) = G (t/t₀)^−ν``, ν = |mean(x) + σ(x) ξ| with x = G/G_max: structural relaxation of phase-change memory,
+Nandakumar et al., ICECS 2019, doi:10.1109/ICECS46596.2019.8964852.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class PowerLawDrift(DeviceEffect):
 
     def forward(self, g: Tensor, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Tensor:
         """Return the conductances at the age of the read; unchanged at t₀."""
-        assert bar.drift is not None and drawn is not None
+        assert bar.drift is not None
+        assert drawn is not None
         ratio = when.age(bar.reference_second) / bar.reference_second
         if ratio == 1:
             return g

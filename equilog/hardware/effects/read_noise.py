@@ -1,7 +1,7 @@
 """Read noise: every read finds slightly other conductances, frozen while the circuit settles.
 
-1/f noise seen from a read of duration t_r at age t: ``σ = G min(q x^−e, cap) √ln((t + t_r)/(2 t_r))``, Nandakumar et al.,
-ICECS 2019, doi:10.1109/ICECS46596.2019.8964852; or a plain polynomial σ(x). Both add in power.
+1/f noise seen from a read of duration t_r at age t: ``σ = G min(q x^−e, cap) √ln((t + t_r)/(2 t_r))``, Nandakumar et
+al., ICECS 2019, doi:10.1109/ICECS46596.2019.8964852; or a plain polynomial σ(x). Both add in power.
 """
 
 from __future__ import annotations

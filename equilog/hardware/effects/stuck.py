@@ -26,6 +26,7 @@ class StuckDevices(DeviceEffect):
 
     def forward(self, g: Tensor, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Tensor:
         """Return the conductances with the stuck ones in place."""
-        assert bar.stuck is not None and drawn is not None
+        assert bar.stuck is not None
+        assert drawn is not None
         g = torch.where(drawn < bar.stuck.low_fraction, float(bar.stuck.low_siemens), g)
         return torch.where(drawn > 1 - bar.stuck.high_fraction, float(bar.stuck.high_siemens), g)
