@@ -15,7 +15,15 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class UserError(Exception):
-    """A mistake that the message explains and the user can mend; the CLI prints it without a traceback."""
+    """A mistake that the message explains and the user can mend; the CLI prints it without a traceback.
+
+    Attributes:
+        mistakes: where there are several, each on its own.
+    """
+
+    def __init__(self, message: str, mistakes: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.mistakes = tuple(mistakes) or (message,)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -56,7 +64,7 @@ def parse(model: type[M], data: Any, where: str) -> M:
             else:
                 got = "" if item["type"] == "missing" else f", got {item['input']!r}"
                 lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{got}")
-        raise UserError(f"{where}: " + "; ".join(lines)) from None
+        raise UserError(f"{where}: " + "; ".join(lines), lines) from None
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

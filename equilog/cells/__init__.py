@@ -4,6 +4,7 @@ from equilog.cells.activation import Activation, Linear, ReLU, Tanh
 from equilog.cells.certificate import Certificate, Verdict, certify
 from equilog.cells.circuit_cell import CircuitCell
 from equilog.cells.contractive import ContractiveConv2d, ContractiveWeight
+from equilog.cells.curve import Curve, MonotoneSpline, OutsideCurveError, check_inside
 from equilog.cells.monotone import MonotoneConv2d, MonotoneWeight
 from equilog.cells.symmetric import SymmetricConv2d, SymmetricWeight
 from equilog.cells.system import AffineSystem
@@ -15,13 +16,17 @@ __all__ = [
     "CircuitCell",
     "ContractiveConv2d",
     "ContractiveWeight",
+    "Curve",
     "Linear",
     "MonotoneConv2d",
+    "MonotoneSpline",
     "MonotoneWeight",
+    "OutsideCurveError",
     "ReLU",
     "SymmetricConv2d",
     "SymmetricWeight",
     "Tanh",
     "Verdict",
     "certify",
+    "check_inside",
 ]

@@ -7,7 +7,7 @@ Folder layout:
     layer.cir       the neurons, the drive and reference sources, and the crossbar
     op.cir          test bench: resting point of every sample
     settle_K.cir    test bench: transient of sample K from discharged capacitors
-    noise.cir       test bench: thermal noise of chosen amplifier outputs at every sample's resting point
+    noise.cir       test bench: noise of chosen amplifier outputs at every sample's resting point
 
 Nodes: ``xI`` virtual ground, ``vI`` amplifier output, ``spI``/``snI`` activation output in both polarities, ``dpK``/
 ``dnK`` DAC K, ``refp``/``refn`` bias reference. The one thing of a user's that reaches a deck is the technology's
@@ -16,43 +16,24 @@ name, in a comment; it is checked again here, because a deck can run commands.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 
-from scipy.constants import Boltzmann, zero_Celsius
 from torch import Tensor
 
+from equilog.cells import Curve
+from equilog.circuit.curve import with_curve
+from equilog.circuit.noise_bench import NoiseBench, noise_deck
 from equilog.hardware import ProgrammedLayer
+from equilog.hardware.curve import activation_of
 from equilog.hardware.spec import NAME_PATTERN
 
 # Tight enough that the simulator's own error lies two decades below what verification allows.
 OP_OPTIONS = "reltol=1e-10 abstol=1e-18 vntol=1e-13 gmin=1e-15 itl1=500 itl2=500"
 TRAN_OPTIONS = "reltol=1e-8 abstol=1e-14 vntol=1e-9 chgtol=1e-18 trtol=1 gmin=1e-15 method=trap"
 RECORDED = ("v", "sp")
-# Enough for a resonance of quality factor 10 to be integrated to a part in a thousand.
-NOISE_POINTS_PER_DECADE = 60
-
-
-@dataclass(frozen=True)
-class NoiseBench:
-    """What ``noise.cir`` measures: the counterpart of :func:`equilog.hardware.noise.noise_at_rest`.
-
-    Attributes:
-        played: drives as played, shape ``(samples, m)``.
-        nodes: neurons whose amplifier outputs are looked at; every one costs a sweep per sample.
-        temperature_kelvin: of all resistors.
-        amplifier_noise: ``e_n`` in V/√Hz, white, in series with every amplifier's + input.
-    """
-
-    played: Tensor
-    nodes: Sequence[int]
-    temperature_kelvin: float = 300.0
-    amplifier_noise: float = 0.0
 
 
 def write_circuit(
@@ -90,8 +71,10 @@ def write_circuit(
     for stale in folder.glob("*.cir"):
         if re.fullmatch(r"op|noise|settle_\d+", stale.stem):
             stale.unlink()
+    blocks = (resources.files("equilog.circuit") / "blocks.lib").read_text(encoding="utf-8")
+    activation = activation_of(layer)
     text = {
-        "blocks.lib": (resources.files("equilog.circuit") / "blocks.lib").read_text(encoding="utf-8"),
+        "blocks.lib": with_curve(blocks, activation.spline) if isinstance(activation, Curve) else blocks,
         "crossbar.inc": _crossbar(layer),
         "layer.cir": _layer(layer),
     }
@@ -102,7 +85,7 @@ def write_circuit(
         for k, played in enumerate(settle):
             text[f"settle_{k}.cir"] = _settle_bench(layer, played, duration)
     if noise is not None:
-        text["noise.cir"] = _noise_bench(layer, noise)
+        text["noise.cir"] = noise_deck(layer, noise, OP_OPTIONS)
     paths = []
     for name, content in text.items():
         path = folder / name
@@ -239,54 +222,6 @@ def _op_bench(layer: ProgrammedLayer, rest: Tensor) -> str:
         lines.append(f"* sample {index}")
         lines += [f"alter Vd{k} dc = {_number(value)}" for k, value in enumerate(row)]
         lines += ["op", "write op.raw", "destroy all"]
-    lines += ["quit 0", ".endc", ".end", ""]
-    return "\n".join(lines)
-
-
-def _noise_bench(layer: ProgrammedLayer, bench: NoiseBench) -> str:
-    n = layer.states
-    if missing := [i for i in bench.nodes if not 0 <= i < n]:
-        raise ValueError(f"no neuron {missing[0]} in a layer of {n}")
-    if not (0 < bench.temperature_kelvin < math.inf and 0 <= bench.amplifier_noise < math.inf):
-        raise ValueError(
-            f"expected a temperature above 0 K and an amplifier noise of 0 or more, "
-            f"got {bench.temperature_kelvin} K and {bench.amplifier_noise} V/√Hz"
-        )
-    # White noise through first-order ends: a fraction 2f_low/(π f_pole) is lost below, 2f_pole/(π f_high) above.
-    closed_loop = layer.noise_gain / (2 * math.pi * layer.gbw_hertz)
-    slowest = layer.time_constant_second + float(closed_loop.detach().max())
-    low = 1e-6 / (2 * math.pi * slowest)
-    high = 1e4 * max(float(layer.gbw_hertz.max()), 1 / slowest)
-    lines = [
-        "* Thermal noise at rest, one spectrum for each sample and node in the order below; writes noise.raw",
-        "* Crossbar and feedback resistors make noise; controlled sources and the op-amp model's resistor make none.",
-        "* For ngspice's own integral print onoise_total in place of setplot and write (it can come out as nan).",
-        ".include layer.cir",
-        "* ngspice wants an input to refer the noise to; it drives nothing.",
-        "Vprobe probe 0 dc 0 ac 1",
-        f".options {OP_OPTIONS} temp={_number(bench.temperature_kelvin - zero_Celsius)}",
-        ".control",
-        "set filetype=binary",
-        "set appendwrite",
-        "unset sqrnoise",
-    ]
-    if bench.amplifier_noise > 0:
-        ohm = bench.amplifier_noise**2 / (4 * Boltzmann * bench.temperature_kelvin)
-        lines.append(f"* amplifier noise {_number(bench.amplifier_noise)} V/sqrt(Hz): the resistor that makes as much")
-        for i in range(n):
-            device = f"@r.xn{i}.xint.rnoise"
-            lines += [f"alter {device}[resistance] = {_number(ohm)}", f"alter {device}[noisy] = 1"]
-    for index, row in enumerate(bench.played * layer.spec.dac.full_scale_volt):
-        lines.append(f"* sample {index}")
-        lines += [f"alter Vd{k} dc = {_number(value)}" for k, value in enumerate(row)]
-        for i in bench.nodes:
-            sweep = f"dec {NOISE_POINTS_PER_DECADE} {_number(low)} {_number(high)}"
-            lines += [
-                f"noise v(v{i}) Vprobe {sweep}",
-                "setplot previous",
-                "write noise.raw onoise_spectrum",
-                "destroy all",
-            ]
     lines += ["quit 0", ".endc", ".end", ""]
     return "\n".join(lines)
 

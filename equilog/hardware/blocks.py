@@ -225,8 +225,8 @@ class Amplifier(Strict):
 class MeasuredCurve(Strict):
     """An activation as it was measured or simulated: output against input, rising, both in volts."""
 
-    input_volt: tuple[float, ...] = Field(min_length=4)
-    output_volt: tuple[float, ...] = Field(min_length=4)
+    input_volt: tuple[float, ...] = Field(min_length=4, max_length=1000)
+    output_volt: tuple[float, ...] = Field(min_length=4, max_length=1000)
     source: str
     valid: str = ""
 

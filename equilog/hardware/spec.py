@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from equilog.hardware.blocks import ActivationBlock, Adc, Amplifier, Crossbar, Dac, Detector
+from equilog.hardware.curve import inline_curve
 from equilog.hardware.figure import UNSOURCED, Figure
 from equilog.names import Strict, load_yaml, merged, parse, unknown
 
@@ -76,13 +77,16 @@ def load_spec(name_or_path: str | Path) -> Spec:
     text = str(name_or_path)
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or "/" in text or "\\" in text:
-        return spec_from_data(load_yaml(path), str(path))
+        return spec_from_data(load_yaml(path), str(path), path.parent)
     if text not in preset_names():
         raise unknown("hardware preset", text, preset_names())
     with resources.as_file(resources.files("equilog.hardware") / "presets" / f"{text}.yaml") as file:
-        return spec_from_data(load_yaml(file), f"preset {text}")
+        return spec_from_data(load_yaml(file), f"preset {text}", file.parent)
 
 
-def spec_from_data(data: Any, where: str) -> Spec:
-    """Validate a mapping (as read from YAML) as a technology; raises ``UserError`` naming every mistake."""
-    return parse(Spec, data, where)
+def spec_from_data(data: Any, where: str, folder: Path | None = None) -> Spec:
+    """Validate a mapping (as read from YAML) as a technology; raises ``UserError`` naming every mistake.
+
+    A measured curve given as ``file`` is read from `folder` (the current directory if None); the spec holds its points.
+    """
+    return parse(Spec, inline_curve(data, where, folder), where)

@@ -14,13 +14,12 @@ solution; with resistive wires its displaced virtual ground would also pull at i
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from equilog.cells import AffineSystem, Tanh
+from equilog.cells import AffineSystem
 from equilog.cells.circuit_cell import check_drive
+from equilog.hardware.curve import activation_of as activation_of
 from equilog.hardware.effects.converter import analog_to_digital, digital_to_analog
 from equilog.hardware.programming import ProgrammedLayer
 
@@ -80,11 +79,3 @@ def static_system(layer: ProgrammedLayer, played: Tensor) -> AffineSystem:
     known = torch.cat([played, ones, ones], dim=-1)
     injection = known @ c[..., n:].mT
     return AffineSystem(c[..., :n], injection, activation_of(layer))
-
-
-def activation_of(layer: ProgrammedLayer) -> Tanh:
-    """Return the activations of the chip, from ``v/V_a`` to ``s/V_s``."""
-    act, amp = layer.spec.activation, layer.spec.amplifier
-    gain, shift = layer.act_gain, layer.act_offset_volt / act.v_scale_volt
-    rail = math.inf if amp.rail_volt is None else float(amp.rail_volt / act.v_scale_volt)
-    return Tanh(gain, shift, rail) if layer.chips is None else Tanh(gain[:, None], shift[:, None], rail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +55,15 @@ RELAXATION = {
     "sigma": {"coefficients_siemens": [1e-6, 5e-6], "source": "test"},
     "shift": {"coefficients_siemens": [0.0, -1e-6], "source": "test"},
 }
+MEASURED = {
+    "input_volt": [round(0.05 * k - 0.6, 2) for k in range(25)],
+    "output_volt": [0.18 * math.atan(12 * (0.05 * k - 0.6)) + 0.02 * (0.05 * k - 0.6) for k in range(25)],
+    "source": "test",
+}
+"""a sigmoid that is no tanh, with slopes that do not end in zero"""
 WIRES = {"word_line_ohm": 30.0, "bit_line_ohm": 20.0}
 EVERY_STATIC_EFFECT = {
+    "activation.curve": MEASURED,
     "crossbar.drift": PCM_DRIFT,
     "crossbar.stuck": STUCK,
     "crossbar.read_noise": READ_NOISE,
@@ -104,6 +112,7 @@ CASES = [
     Case("resistive bit lines only", 4, 2, changes={"crossbar.wires": WIRES | {"word_line_ohm": 0.0}}),
     Case("wires and a gain of fifty", 4, 2, changes={"crossbar.wires": WIRES, "amplifier.dc_gain": 50.0}),
     Case("bias currents", 4, 2, changes={"amplifier.input_bias_ampere": 1e-7}),
+    Case("measured activation", 6, 3, changes={"activation.curve": MEASURED}, norm=3.0),
     Case("rails in reach", 6, 3, changes={"amplifier.rail_volt": 0.12}, norm=3.0),
     Case(
         "every static effect", 8, 3, changes=EVERY_STATIC_EFFECT, age_second=3600.0, kelvin=320.0, read_seed=1, norm=3.0
