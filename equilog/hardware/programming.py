@@ -22,7 +22,7 @@ from torch import Tensor
 
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
-from equilog.hardware.effects import ACTIVATION_GAIN, ACTIVATION_OFFSET, AMPLIFIER_OFFSET, DEVICE_EFFECTS
+from equilog.hardware.effects import ACTIVATION_GAIN, ACTIVATION_OFFSET, AMPLIFIER_OFFSET, DEVICE_EFFECTS, Devices
 from equilog.hardware.effects.converter import sample_inl
 from equilog.hardware.spec import Spec
 from equilog.hardware.wires import loaded_conductance
@@ -165,13 +165,13 @@ def program(
     # Halves of |ΔG| ± ΔG rather than two clamps, whose gradients would both count at a weight of exactly zero.
     size = delta.abs()
     g = torch.stack([size + delta, size - delta]) / 2 + bar.g_min_siemens
-    devices = g.shape
+    shape, devices = g.shape, Devices.of(g)
     lead = (len(chip.seeds),) if isinstance(chip, Population) else ()
     for effect in DEVICE_EFFECTS:
         if effect.present(bar):
-            drawn = effect.sample(chip, devices)
-            g = effect.forward(g, None if drawn is None else drawn.to(target), bar, when)
-    g_plus, g_minus = g.expand(*lead, *devices).unbind(-3)
+            drawn = effect.sample(chip, shape)
+            devices = effect.forward(devices, None if drawn is None else drawn.to(target), bar, when)
+    g_plus, g_minus = devices.now.expand(*lead, *shape).unbind(-3)
     transfer, load = _through_wires(g_plus, g_minus, spec)
 
     def per_neuron(value: float) -> Tensor:

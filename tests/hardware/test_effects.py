@@ -10,7 +10,7 @@ from torch import Tensor
 
 from equilog.equilibrium import Auto, EquilibriumLayer
 from equilog.hardware import Chip, Conditions, Population, load_spec, only, program, without
-from equilog.hardware.effects import DEVICE_EFFECTS, NEURON_EFFECTS, SWITCHES
+from equilog.hardware.effects import DEVICE_EFFECTS, NEURON_EFFECTS, SWITCHES, Devices
 from equilog.hardware.effects.converter import analog_to_digital, digital_to_analog, inl
 from equilog.hardware.twin import adc, dac, static_system
 from equilog.names import UserError
@@ -35,7 +35,7 @@ def test_gradient_of_every_device_effect(effect):
 
     def forward(scaled: Tensor) -> Tensor:
         when = Conditions(3600.0, 330.0, reads())
-        return effect.forward(scaled * 1e-5, drawn, FULL.crossbar, when) * 1e5
+        return effect.forward(Devices.of(scaled * 1e-5), drawn, FULL.crossbar, when).now * 1e5
 
     assert effect.present(FULL.crossbar)
     assert torch.autograd.gradcheck(forward, (devices().mul(1e5).requires_grad_(),))
@@ -144,7 +144,7 @@ def test_read_noise_has_the_spread_it_claims():
     age = 3600.0
     g = torch.full((2, 200, 200), 1e-5, dtype=torch.float64)
     effect = next(e for e in DEVICE_EFFECTS if e.name == "read-noise")
-    noisy = effect.forward(g, None, spec.crossbar, Conditions(age, reads=reads()))
+    noisy = effect.forward(Devices.of(g), None, spec.crossbar, Conditions(age, reads=reads())).now
     x = 1e-5 / 4e-5
     flicker = 1e-5 * min(0.0088 / x**0.65, 0.2) * math.sqrt(math.log((age + 2.5e-7) / 5e-7))
     expected = math.hypot(1e-7 + 1e-6 * x, flicker)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from equilog.hardware.effects.drift import PowerLawDrift
-from equilog.hardware.effects.effect import DeviceEffect
+from equilog.hardware.effects.effect import DeviceEffect, Devices
 from equilog.hardware.effects.levels import Levels
 from equilog.hardware.effects.neuron import ACTIVATION_GAIN, ACTIVATION_OFFSET, AMPLIFIER_OFFSET
 from equilog.hardware.effects.programming_error import ProgrammingError
@@ -17,6 +17,19 @@ from equilog.hardware.effects.stuck import StuckDevices
 from equilog.hardware.effects.temperature import TemperatureCoefficient
 from equilog.hardware.spec import Spec
 from equilog.names import unknown
+
+__all__ = [
+    "ACTIVATION_GAIN",
+    "ACTIVATION_OFFSET",
+    "AMPLIFIER_OFFSET",
+    "DEVICE_EFFECTS",
+    "NEURON_EFFECTS",
+    "SWITCHES",
+    "DeviceEffect",
+    "Devices",
+    "only",
+    "without",
+]
 
 DEVICE_EFFECTS: tuple[DeviceEffect, ...] = (
     Levels(),

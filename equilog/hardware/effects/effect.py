@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -13,12 +14,33 @@ from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
 
 
+@dataclass(frozen=True)
+class Devices:
+    """The conductances of an array on their way from what was asked for to what conducts, in siemens.
+
+    All have the shape ``(…, 2, n, columns)``, G⁺ first; with a population the leading dimension counts chips, and is
+    missing as long as nothing differs between them.
+
+    Attributes:
+        asked: what the devices were to be programmed to.
+        programmed: what they were programmed to.
+        now: what they conduct at this stage.
+    """
+
+    asked: Tensor
+    programmed: Tensor
+    now: Tensor
+
+    @classmethod
+    def of(cls, g: Tensor) -> Devices:
+        """Return devices that conduct exactly what is asked of them."""
+        return cls(g, g, g)
+
+
 class DeviceEffect(ABC):
     """One thing that happens to the conductances between what was asked for and what conducts.
 
-    Conductances have the shape ``(…, 2, n, columns)``, G⁺ first; with a population the leading dimension counts
-    chips, and an effect without a draw of its own leaves it away. The netlist counterpart is the same for all of
-    them: its resistors are what the last effect returns.
+    The netlist counterpart is the same for all of them: its resistors are what the last effect returns.
     """
 
     name: ClassVar[str]
@@ -35,12 +57,12 @@ class DeviceEffect(ABC):
         return None
 
     @abstractmethod
-    def forward(self, g: Tensor, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Tensor:
-        """Return the conductances after the effect, in siemens, differentiable in `g`.
+    def forward(self, devices: Devices, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Devices:
+        """Return the devices after the effect, differentiable in what they were before.
 
         Args:
-            g: conductances before it.
-            drawn: from :meth:`sample`, in the dtype of `g`.
+            devices: before it.
+            drawn: from :meth:`sample`, in the dtype of the conductances.
             bar: the technology's crossbar.
             when: the circumstances of the read.
         """
@@ -53,7 +75,8 @@ class DeviceEffect(ABC):
 
 def polynomial(x: Tensor, p: Polynomial) -> Tensor:
     """Return ``Σ cₖ xᵏ`` in siemens."""
-    total = torch.zeros_like(x)
-    for coefficient in reversed(p.coefficients_siemens):
-        total = total * x + coefficient
+    *lower, top = p.coefficients_siemens
+    total = torch.full_like(x, top)
+    for coefficient in reversed(lower):
+        total = torch.addcmul(torch.full_like(x, coefficient), total, x)
     return total

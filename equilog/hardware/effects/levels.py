@@ -6,7 +6,7 @@ from torch import Tensor
 
 from equilog.hardware.blocks import Crossbar
 from equilog.hardware.conditions import Conditions
-from equilog.hardware.effects.effect import DeviceEffect
+from equilog.hardware.effects.effect import DeviceEffect, Devices
 from equilog.hardware.quantise import to_levels
 
 
@@ -16,7 +16,7 @@ class Levels(DeviceEffect):
     name = "levels"
     keys = ("levels",)
 
-    def forward(self, g: Tensor, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Tensor:
+    def forward(self, devices: Devices, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Devices:
         """Return the nearest level of each."""
         assert bar.levels is not None
-        return to_levels(g, bar.g_min_siemens, bar.g_max_siemens, int(bar.levels))
+        return Devices.of(to_levels(devices.asked, bar.g_min_siemens, bar.g_max_siemens, int(bar.levels)))

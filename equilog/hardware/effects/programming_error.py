@@ -15,7 +15,7 @@ from torch import Tensor
 from equilog.hardware.blocks import Crossbar
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
-from equilog.hardware.effects.effect import DeviceEffect, polynomial
+from equilog.hardware.effects.effect import DeviceEffect, Devices, polynomial
 
 
 class ProgrammingError(DeviceEffect):
@@ -28,17 +28,32 @@ class ProgrammingError(DeviceEffect):
         """Return the standard normal ξ of every device."""
         return chip.standard_normal("crossbar.programming", *shape)
 
-    def forward(self, g: Tensor, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Tensor:
+    def forward(self, devices: Devices, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Devices:
         """Return the conductances as programmed, and relaxed if some time has passed."""
         assert drawn is not None
-        x = g / bar.g_max_siemens
-        sigma = torch.zeros_like(g)
-        if bar.programming_sigma is not None:
-            sigma = polynomial(x, bar.programming_sigma).clamp(min=0)
-        moved = g
-        if (later := bar.relaxation) is not None and (age := when.age(bar.reference_second)) > bar.reference_second:
-            part = math.log(age / bar.reference_second) / math.log(later.at_second / bar.reference_second)
-            sigma = (1 - part) * sigma + part * polynomial(x, later.sigma).clamp(min=0)
-            if later.shift is not None:
-                moved = g + part * polynomial(x, later.shift)
-        return (moved + sigma.clamp(min=0) * drawn).clamp(min=0)
+        g = moved = devices.asked
+        part = _relaxed(bar, when)
+        if part and bar.relaxation is not None and bar.relaxation.shift is not None:
+            moved = g + part * polynomial(g / bar.g_max_siemens, bar.relaxation.shift)
+        programmed = (moved + programming_sigma(g, bar, when) * drawn).clamp(min=0)
+        return Devices(g, programmed, programmed)
+
+
+def programming_sigma(g: Tensor, bar: Crossbar, when: Conditions) -> Tensor:
+    """Return the standard deviation of devices programmed to `g` at the age of the read, in siemens, shape of `g`."""
+    x = g / bar.g_max_siemens
+    fresh = None if bar.programming_sigma is None else polynomial(x, bar.programming_sigma).clamp(min=0)
+    part = _relaxed(bar, when)
+    if not part or bar.relaxation is None:
+        return torch.zeros_like(g) if fresh is None else fresh
+    later = part * polynomial(x, bar.relaxation.sigma).clamp(min=0)
+    # Older than the figures reach, the line goes on; it must not fall below zero where σ shrinks with age.
+    return later if fresh is None else ((1 - part) * fresh + later).clamp(min=0)
+
+
+def _relaxed(bar: Crossbar, when: Conditions) -> float:
+    """Return how far relaxation has gone, 0 when fresh and 1 at the age of its figures."""
+    age = when.age(bar.reference_second)
+    if bar.relaxation is None or age <= bar.reference_second:
+        return 0.0
+    return math.log(age / bar.reference_second) / math.log(bar.relaxation.at_second / bar.reference_second)

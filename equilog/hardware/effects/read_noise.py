@@ -7,13 +7,14 @@ al., ICECS 2019, doi:10.1109/ICECS46596.2019.8964852; or a plain polynomial σ(x
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from equilog.hardware.blocks import Crossbar
 from equilog.hardware.conditions import Conditions
-from equilog.hardware.effects.effect import DeviceEffect, polynomial
+from equilog.hardware.effects.effect import DeviceEffect, Devices, polynomial
 
 
 class DeviceReadNoise(DeviceEffect):
@@ -22,18 +23,22 @@ class DeviceReadNoise(DeviceEffect):
     name = "read-noise"
     keys = ("read_noise",)
 
-    def forward(self, g: Tensor, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Tensor:
+    def forward(self, devices: Devices, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Devices:
         """Return the conductances of one read."""
         if when.reads is None:
-            return g
+            return devices
+        g = devices.now
         white = torch.randn(g.shape, generator=when.reads, dtype=g.dtype)
-        return (g + read_sigma(g, bar, when) * white).clamp(min=0)
+        return replace(devices, now=(g + read_sigma(g, devices.programmed, bar, when) * white).clamp(min=0))
 
 
-def read_sigma(g: Tensor, bar: Crossbar, when: Conditions) -> Tensor:
-    """Return the standard deviation of a read in siemens, shape of `g`."""
+def read_sigma(g: Tensor, programmed: Tensor, bar: Crossbar, when: Conditions) -> Tensor:
+    """Return the standard deviation of a read of conductances `g` in siemens, shape of `g`.
+
+    What share of itself a device fluctuates by depends on the state it was programmed to.
+    """
     assert bar.read_noise is not None
-    x = g / bar.g_max_siemens
+    x = programmed / bar.g_max_siemens
     parts = []
     if (law := bar.read_noise.sigma) is not None:
         parts.append(polynomial(x, law).clamp(min=0))

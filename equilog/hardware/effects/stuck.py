@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from equilog.hardware.blocks import Crossbar
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
-from equilog.hardware.effects.effect import DeviceEffect
+from equilog.hardware.effects.effect import DeviceEffect, Devices
 
 
 class StuckDevices(DeviceEffect):
@@ -24,9 +26,10 @@ class StuckDevices(DeviceEffect):
         """Return a number from 0 to 1 for every device."""
         return chip.uniform("crossbar.stuck", *shape)
 
-    def forward(self, g: Tensor, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Tensor:
+    def forward(self, devices: Devices, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Devices:
         """Return the conductances with the stuck ones in place."""
         assert bar.stuck is not None
         assert drawn is not None
-        g = torch.where(drawn < bar.stuck.low_fraction, float(bar.stuck.low_siemens), g)
-        return torch.where(drawn > 1 - bar.stuck.high_fraction, float(bar.stuck.high_siemens), g)
+        g = torch.where(drawn < bar.stuck.low_fraction, float(bar.stuck.low_siemens), devices.now)
+        g = torch.where(drawn > 1 - bar.stuck.high_fraction, float(bar.stuck.high_siemens), g)
+        return replace(devices, now=g)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from equilog.hardware.blocks import Crossbar
 from equilog.hardware.conditions import Conditions
-from equilog.hardware.effects.effect import DeviceEffect
+from equilog.hardware.effects.effect import DeviceEffect, Devices
 
 
 class TemperatureCoefficient(DeviceEffect):
@@ -15,8 +17,8 @@ class TemperatureCoefficient(DeviceEffect):
     name = "temperature"
     keys = ("temperature",)
 
-    def forward(self, g: Tensor, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Tensor:
+    def forward(self, devices: Devices, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Devices:
         """Return the conductances at the temperature of the read."""
         assert bar.temperature is not None
         warmer = when.temperature_kelvin - float(bar.temperature.reference_kelvin)
-        return g * max(0.0, 1 + float(bar.temperature.per_kelvin) * warmer)
+        return replace(devices, now=devices.now * max(0.0, 1 + float(bar.temperature.per_kelvin) * warmer))

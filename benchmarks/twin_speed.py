@@ -1,0 +1,299 @@
+"""How much faster is the twin than the simulator it agrees with, and than aihwkit at what both do?
+
+    python benchmarks/twin_speed.py --json results/twin_speed.json
+    python benchmarks/twin_speed.py --parts rest time --states 64
+    python benchmarks/twin_speed.py --parts product          # needs aihwkit 1.2.0, see docs/comparison.md
+
+    rest     resting points of one chip, per sample: the static twin, converters and solver included, on a batch, against
+             ngspice's .op of the same netlist. ngspice's time is that of one more sample: reading the netlist is not in it.
+    time     transients of one chip over 20 time constants, per sample, against ngspice's .tran of the same netlist.
+    step     a training step (forward, backward) of a hybrid model, ideal and through the static twin of a new chip.
+    product  a noisy quantised matrix product, forward and backward: AnalogLinear and aihwkit's inference tiles with a
+             weight modifier, nn.Linear for scale.
+
+In turns within one process where all are Python; medians. The agreement of what is timed is measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from _harness import interleave, prepare, show, table, write
+from scipy.interpolate import CubicHermiteSpline
+from torch import Tensor, nn
+
+from equilog import circuit
+from equilog.cells import CircuitCell
+from equilog.circuit.ngspice import find_ngspice
+from equilog.equilibrium import Auto, EquilibriumLayer
+from equilog.hardware import Chip, ProgrammedLayer, Spec, load_spec
+from equilog.hardware.linear import AnalogLinear
+from equilog.hardware.transient import Transient
+from equilog.hardware.twin import adc, dac, static_system
+from equilog.model import HybridDEQ
+
+PARTS = ("rest", "time", "step", "product")
+Row = dict[str, Any]
+
+
+def chip_of(states: int, drives: int, spec: Spec, seed: int) -> tuple[HybridDEQ, ProgrammedLayer]:
+    """Return a hybrid model with random weights, and what one chip makes of its cell, in float64."""
+    torch.manual_seed(seed)
+    model = HybridDEQ(nn.Identity(), CircuitCell(states, drives), nn.Identity())
+    with torch.no_grad():
+        weight, input_weight, bias = (m.double() for m in model.cell.matrices())
+        layer = HybridDEQ.program(_Fixed(weight, input_weight, bias), Chip(spec, seed))  # type: ignore[arg-type]
+    return model, layer
+
+
+class _Fixed:
+    """Weights that stand in for a cell, in another precision than a module would keep them."""
+
+    def __init__(self, *matrices: Tensor) -> None:
+        self.cell = self
+        self.matrices = lambda: matrices
+
+
+def inputs(batch: int, drives: int, seed: int) -> Tensor:
+    """Return drives from −1 to 1."""
+    return 2 * torch.rand(batch, drives, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 1
+
+
+def repeated(call: Callable[[], Any], repeats: int) -> list[float]:
+    """Return the seconds of so many calls, after one that is not counted."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def rest(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[Row]:
+    """Time resting points."""
+    _, layer = chip_of(states, states // 4, spec, args.seed)
+    drive = inputs(batch, states // 4, args.seed)
+    settle = EquilibriumLayer(on_failure="raise")
+
+    @torch.no_grad()
+    def twin() -> Tensor:
+        system = static_system(layer, dac(layer, drive))
+        p: Tensor = settle.rest(system)
+        adc(layer, system.activation(p))
+        return p
+
+    single, coarse = layer.to(torch.float32), EquilibriumLayer(Auto(rtol=1e-5), on_failure="raise")
+
+    @torch.no_grad()
+    def training_precision() -> None:
+        system = static_system(single, dac(single, drive.float()))
+        adc(single, coarse(system))
+
+    simulator = find_ngspice()
+    count = args.samples
+    with torch.no_grad(), tempfile.TemporaryDirectory() as scratch:
+        played = dac(layer, drive)
+        folder = Path(scratch)
+        seconds = {}
+        for samples in (1, 1 + count):
+            circuit.write_circuit(layer, folder, rest=played[:samples])
+            begin = time.perf_counter()
+            v, _ = circuit.rest(simulator, folder, states, samples)
+            seconds[samples] = time.perf_counter() - begin
+        error = float((v / float(spec.activation.v_scale_volt) - twin()[: 1 + count]).abs().max())
+    spice = (seconds[1 + count] - seconds[1]) / count
+    rows = []
+    for name, call in (("float64", twin), ("float32", training_precision)):
+        ours = statistics.median(repeated(call, args.repeats)) / batch
+        rows.append(
+            {
+                "part": "rest",
+                "case": f"n = {states}, batch {batch}, {name}",
+                "twin_second": ours,
+                "ngspice_second": spice,
+                "ratio": spice / ours,
+                "agreement": error if name == "float64" else None,
+            }
+        )
+    return rows
+
+
+def in_time(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[Row]:
+    """Time transients."""
+    _, layer = chip_of(states, states // 4, spec, args.seed)
+    with torch.no_grad():
+        played = dac(layer, inputs(batch, states // 4, args.seed))
+    duration = 20 * layer.time_constant_second
+
+    @torch.no_grad()
+    def twin() -> None:
+        moving = Transient(layer, played)
+        for _ in moving.states(moving.grid(duration)):
+            pass
+
+    simulator = find_ngspice()
+    with torch.no_grad(), tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        circuit.write_circuit(layer, folder, settle=played[:1], duration_second=duration)
+        begin = time.perf_counter()
+        wave = circuit.settle(simulator, folder, states, 0)
+        spice = time.perf_counter() - begin
+        ours = Transient(layer, played[:1]).run(float(wave.time_second[-1]))
+        spline = CubicHermiteSpline(ours.time_second, ours.v_volt[:, 0], ours.slope_volt_per_second[:, 0])
+        twin_volt = torch.from_numpy(spline(wave.time_second.numpy()))
+        error = float((wave.v_volt - twin_volt).abs().max()) / float(spec.activation.v_scale_volt)
+    second = statistics.median(repeated(twin, args.repeats)) / batch
+    return [
+        {
+            "part": "time",
+            "case": f"n = {states}, 20 τ, batch {batch}",
+            "twin_second": second,
+            "ngspice_second": spice,
+            "ratio": spice / second,
+            "agreement": error,
+        }
+    ]
+
+
+def step(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[Row]:
+    """Time training steps."""
+    drives, classes, features = states // 2, 10, 64
+    torch.manual_seed(args.seed)
+    model = HybridDEQ(
+        nn.Sequential(nn.Linear(features, drives), nn.Tanh()), CircuitCell(states, drives), nn.Linear(states, classes)
+    )
+    x = torch.randn(batch, features)
+    y = torch.randint(0, classes, (batch,))
+    seeds = iter(range(10**9))
+
+    def one(chip: Chip | None) -> None:
+        model.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(model(x, chip), y).backward()
+
+    times = interleave(
+        {"ideal": lambda: one(None), "twin": lambda: one(Chip(spec, next(seeds)))}, args.repeats, args.budget
+    )
+    return [
+        {
+            "part": "step",
+            "case": f"n = {states}, {drives} drives, batch {batch}",
+            "ideal_second": times["ideal"].median,
+            "twin_second": times["twin"].median,
+            "ratio": times["twin"].over(times["ideal"]),
+        }
+    ]
+
+
+def product(size: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[Row]:
+    """Time noisy matrix products against aihwkit's."""
+    from aihwkit.nn import AnalogLinear as TheirLinear
+    from aihwkit.simulator.configs import (
+        InferenceRPUConfig,
+        TorchInferenceRPUConfig,
+        WeightModifierType,
+    )
+
+    torch.manual_seed(args.seed)
+    x = (2 * torch.rand(batch, size) - 1).requires_grad_()
+
+    def theirs(config: Any) -> nn.Module:
+        config.modifier.type = WeightModifierType.ADD_NORMAL
+        config.modifier.std_dev = 0.05
+        config.mapping.max_input_size = config.mapping.max_output_size = size
+        made: nn.Module = TheirLinear(size, size, rpu_config=config).train()
+        return made
+
+    contestants: dict[str, nn.Module] = {
+        "nn.Linear": nn.Linear(size, size),
+        "equilog": AnalogLinear(size, size, spec),
+        "aihwkit InferenceRPU": theirs(InferenceRPUConfig()),
+        "aihwkit TorchInference": theirs(TorchInferenceRPUConfig()),
+    }
+
+    def both(layer: nn.Module) -> None:
+        layer(x).square().mean().backward()
+
+    times = interleave({k: (lambda v=v: both(v)) for k, v in contestants.items()}, args.repeats, args.budget)
+    best = min(("aihwkit InferenceRPU", "aihwkit TorchInference"), key=lambda k: times[k].median)
+    return [
+        {
+            "part": "product",
+            "case": f"{size} × {size}, batch {batch}",
+            **{f"{name}_second": timing.median for name, timing in times.items()},
+            "ratio": times[best].over(times["equilog"]),
+        }
+    ]
+
+
+def main() -> None:
+    """Parse, measure, print, write."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--parts", nargs="+", choices=PARTS, default=["rest", "time", "step"])
+    made.add_argument("--states", type=int, nargs="+", help="neurons; by default 128 at rest, 64 in time, 32 and 128 a step")
+    made.add_argument("--batch", type=int, default=256)
+    made.add_argument("--hardware", default="rram")
+    made.add_argument("--samples", type=int, default=4, help="samples that ngspice settles at rest, default 4")
+    made.add_argument("--repeats", type=int, default=9)
+    made.add_argument("--budget", type=float, default=10.0, help="seconds a contestant may spend on a case")
+    made.add_argument("--threads", type=int, default=2)
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--json", type=Path)
+    args = made.parse_args()
+    prepare(args.threads)
+    spec = load_spec(args.hardware)
+    rows: list[Row] = []
+    for part in args.parts:
+        if part == "rest":
+            for n in args.states or [128]:
+                rows += rest(n, args.batch, spec, args)
+        elif part == "time":
+            for n in args.states or [64]:
+                rows += in_time(n, args.batch, spec, args)
+        elif part == "step":
+            for n in args.states or [32, 128]:
+                rows += step(n, args.batch, spec, args)
+        else:
+            for size in args.states or [512, 1024]:
+                rows += product(size, 64, spec, args)
+    against = [r for r in rows if r["part"] in ("rest", "time")]
+    tables = []
+    if against:
+        cells = [
+            [r["part"], r["case"], us(r["twin_second"]), us(r["ngspice_second"]), f"{r['ratio']:,.0f}", error(r)]
+            for r in against
+        ]
+        tables.append(table("per sample", ["", "case", "twin", "ngspice", "ngspice / twin", "largest difference"], cells))
+    if steps := [r for r in rows if r["part"] == "step"]:
+        cells = [[r["case"], us(r["ideal_second"]), us(r["twin_second"]), f"{r['ratio']:.2f}"] for r in steps]
+        tables.append(table("training step", ["case", "ideal", "twin, a new chip", "twin / ideal"], cells))
+    if products := [r for r in rows if r["part"] == "product"]:
+        names = [key.removesuffix("_second") for key in products[0] if key.endswith("_second")]
+        cells = [[r["case"], *(us(r[f"{n}_second"]) for n in names), f"{r['ratio']:.2f}"] for r in products]
+        title = "noisy quantised matrix product, forward + backward"
+        tables.append(table(title, ["case", *names, "quickest of aihwkit / equilog"], cells))
+    show(tables)
+    write(args.json, rows, args)
+
+
+def us(second: float) -> str:
+    """Return a time in the unit that suits it."""
+    power = min(2, max(0, -math.floor(math.log10(second) / 3)))
+    return f"{second * 1e3**power:.3g} {('s', 'ms', 'µs')[power]}"
+
+
+def error(row: Row) -> str:
+    """Return the agreement, in units of full scale."""
+    return "" if row["agreement"] is None else f"{row['agreement']:.1e}"
+
+
+if __name__ == "__main__":
+    main()
