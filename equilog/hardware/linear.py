@@ -109,7 +109,7 @@ class AnalogLinear(nn.Module):
         if bar.levels is not None:
             step = span / (int(bar.levels) - 1)  # no clipping: the largest weight is at G_max, give or take a rounding
             g = low + round_through((g - low) / step) * step
-            weight = torch.copysign((g - low) * unit, weight)
+            weight = (g - low) * unit * weight.sign()
         product = drive @ weight.T
         if noisy:
             # Of a pair one device carries the weight; the other, at the least conductance, adds the same everywhere.
