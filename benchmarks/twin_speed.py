@@ -4,8 +4,8 @@
     python benchmarks/twin_speed.py --parts rest time --states 64
     python benchmarks/twin_speed.py --parts product          # needs aihwkit 1.2.0, see docs/comparison.md
 
-    rest     resting points of one chip, per sample: the static twin, converters and solver included, on a batch, against
-             ngspice's .op of the same netlist. ngspice's time is that of one more sample: reading the netlist is not in it.
+    rest     resting points of one chip, per sample: the static twin, converters and solver included, on a batch,
+             against ngspice's .op of the same netlist: the time of one more sample, without reading the netlist.
     time     transients of one chip over 20 time constants, per sample, against ngspice's .tran of the same netlist.
     step     a training step (forward, backward) of a hybrid model, ideal and through the static twin of a new chip.
     product  a noisy quantised matrix product, forward and backward: AnalogLinear and aihwkit's inference tiles with a
@@ -238,7 +238,9 @@ def main() -> None:
     """Parse, measure, print, write."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--parts", nargs="+", choices=PARTS, default=["rest", "time", "step"])
-    made.add_argument("--states", type=int, nargs="+", help="neurons; by default 128 at rest, 64 in time, 32 and 128 a step")
+    made.add_argument(
+        "--states", type=int, nargs="+", help="neurons; by default 128 at rest, 64 in time, 32 and 128 a step"
+    )
     made.add_argument("--batch", type=int, default=256)
     made.add_argument("--hardware", default="rram")
     made.add_argument("--samples", type=int, default=4, help="samples that ngspice settles at rest, default 4")
@@ -271,7 +273,9 @@ def main() -> None:
             [r["part"], r["case"], us(r["twin_second"]), us(r["ngspice_second"]), f"{r['ratio']:,.0f}", error(r)]
             for r in against
         ]
-        tables.append(table("per sample", ["", "case", "twin", "ngspice", "ngspice / twin", "largest difference"], cells))
+        tables.append(
+            table("per sample", ["", "case", "twin", "ngspice", "ngspice / twin", "largest difference"], cells)
+        )
     if steps := [r for r in rows if r["part"] == "step"]:
         cells = [[r["case"], us(r["ideal_second"]), us(r["twin_second"]), f"{r['ratio']:.2f}"] for r in steps]
         tables.append(table("training step", ["case", "ideal", "twin, a new chip", "twin / ideal"], cells))

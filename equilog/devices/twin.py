@@ -7,9 +7,9 @@ from torch import Tensor
 
 from equilog.cells import CircuitCell
 from equilog.devices.device import Settled
-from equilog.equilibrium import EquilibriumLayer
-from equilog.hardware import Chip, ProgrammedLayer, program
-from equilog.hardware.twin import adc, dac, static_system
+from equilog.hardware import Chip, Conditions, ProgrammedLayer, program
+from equilog.hardware.rest import Stability, at_rest
+from equilog.hardware.twin import adc, dac
 
 
 class TwinDevice:
@@ -17,13 +17,14 @@ class TwinDevice:
 
     Args:
         chip: the chip.
+        conditions: when, how warm and with which noise it is read; just programmed unless given.
+        stability: of which samples the poles are looked at, see :func:`equilog.hardware.rest.at_rest`.
     """
 
     name = "twin"
 
-    def __init__(self, chip: Chip) -> None:
-        self.chip = chip
-        self._equilibrium = EquilibriumLayer(on_failure="raise")
+    def __init__(self, chip: Chip, conditions: Conditions | None = None, *, stability: Stability = "steepest") -> None:
+        self.chip, self.conditions, self.stability = chip, conditions, stability
         self._layer: ProgrammedLayer | None = None
 
     @property
@@ -37,12 +38,10 @@ class TwinDevice:
     def program(self, cell: CircuitCell) -> None:
         """Program the chip with the cell's weights."""
         weight, input_weight, bias = (m.double() for m in cell.matrices())
-        self._layer = program((weight, input_weight, bias), self.chip)
+        self._layer = program((weight, input_weight, bias), self.chip, self.conditions)
 
     @torch.no_grad()
     def settle(self, drive: Tensor) -> Settled:
-        """Return the twin's resting point under the drive as the DACs play it."""
-        system = static_system(self.layer, dac(self.layer, drive.double()))
-        p = self._equilibrium.rest(system)
-        z = system.activation(p)
-        return Settled(p, z, adc(self.layer, z))
+        """Return the twin's resting point under the drive as the DACs play it; raises as :func:`at_rest` does."""
+        rest = at_rest(self.layer, dac(self.layer, drive.double()), stability=self.stability)
+        return Settled(rest.p, rest.z, adc(self.layer, rest.z))
