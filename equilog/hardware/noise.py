@@ -1,32 +1,39 @@
-"""Noise at rest: how far thermal noise moves a settled chip, and samples of it to train with.
+"""Noise at rest: how far thermal and amplifier noise move a settled chip, and samples of it to train with.
 
-Every resistor at a neuron's virtual ground makes a thermal current; together ``4kT(ΣG_i + 1/R_f)`` per hertz
-(one-sided) into C_f. An amplifier may add a white voltage ``e_n`` in series with its + input. The circuit linearised
-at rest, ``ẇ = A w + noise`` with ``w = (y, v)`` per neuron (:mod:`equilog.hardware.transient`), then fluctuates with
-the stationary covariance that solves the Lyapunov equation
+The circuit linearised at rest, ``ẇ = A w + noise`` with ``w = (y, v)`` per neuron
+(:mod:`equilog.hardware.noise_model`), fluctuates with the stationary covariance that solves the Lyapunov equation
 
-    AΣ + ΣAᵀ + Q = 0,    Q_yy = 2kT(ΣG_i + 1/R_f)/C_f²,    Q_vv = ω_t² e_n²/2
+    AΣ + ΣAᵀ + Q = 0
 
-(halves, because a one-sided density S drives a white process of intensity S/2). Linear: valid while the noise is small
-against V_a. Read noise of the devices, 1/f noise, amplifier current noise and the ADC's own noise are not in it.
+Linear: valid while the noise is small against V_a. Read noise of the devices, 1/f noise, amplifier current noise and
+the converters' noise are not in it. Three ways to it:
+
+- **doubling** (:mod:`equilog.hardware.lyapunov`): the whole covariance, exact and differentiable;
+- **schur**: the same through SciPy, slower and independent;
+- **sampled** (:mod:`equilog.hardware.noise_large`): variances of large chips, with a statistical error and no gradient.
+
+:func:`equilog.hardware.noise_draw.draw_noise` draws from it without solving for it. To train for robustness, add
+``expected_displacement.mean()`` to the loss, or what a draw does to it.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from scipy.constants import Boltzmann
-from scipy.linalg import solve_continuous_lyapunov
 from torch import Tensor
 
+from equilog.hardware.lyapunov import METHODS, lyapunov, relative_residual
+from equilog.hardware.noise_large import TOLERANCE, sampled_noise
+from equilog.hardware.noise_model import LinearCircuit, linear_circuit
 from equilog.hardware.programming import ProgrammedLayer
-from equilog.hardware.transient import Transient
 
-MOST_NEURONS = 512
-"""The Lyapunov equation is solved densely, O(n³) for every sample: seconds a sample here, and refused beyond."""
+MOST_EXACT = 1024
+"""Neurons up to which ``method="auto"`` is exact: O(n³) for every sample, 10 s there on one core."""
+
+LARGEST_RESIDUAL = 1e-6
+"""relative to Q; what an exact solution exceeds only where a pole is within rounding of the imaginary axis"""
 
 
 class UnstableChipError(RuntimeError):
@@ -35,24 +42,38 @@ class UnstableChipError(RuntimeError):
 
 @dataclass(frozen=True)
 class NoiseAtRest:
-    """Fluctuations about rest, for each sample of a batch; float64, without gradient.
+    """Fluctuations about rest, for each sample of a batch; float64. Shapes have the leading dimensions of `rest_volt`.
 
     Attributes:
-        covariance_volt2: of the amplifier outputs ``v``, V², shape ``(batch, n, n)``.
-        slope_per_volt: ``dz/dv`` at rest, shape ``(batch, n)``: carries noise from outputs to states.
+        variance_volt2: of the amplifier outputs ``v``, V², shape ``(…, n)``.
+        matrix_volt2: their whole covariance, shape ``(…, n, n)``; None if it was sampled.
+        slope_per_volt: ``dz/dv`` at rest, shape ``(…, n)``: carries noise from outputs to states.
+        expected_displacement: ``E‖δz‖²``, how far noise moves the states: trace of their covariance, shape ``(…)``.
         v_scale_volt: V_a.
         temperature_kelvin: for which it holds.
+        amplifier_noise: e_n in V/√Hz, for which it holds.
+        method: ``"doubling"``, ``"schur"`` or ``"sampled"``.
+        residual: of the Lyapunov equation, relative to Q in the Frobenius norm, shape ``(…)``.
+        rms_error_volt: statistical standard error of `rms_volt`, shape ``(…, n)``; None if exact.
+        displacement_error: the same of `expected_displacement`, shape ``(…)``.
     """
 
-    covariance_volt2: Tensor
+    variance_volt2: Tensor
+    matrix_volt2: Tensor | None
     slope_per_volt: Tensor
+    expected_displacement: Tensor
     v_scale_volt: float
     temperature_kelvin: float
+    amplifier_noise: float
+    method: str
+    residual: Tensor
+    rms_error_volt: Tensor | None = None
+    displacement_error: Tensor | None = None
 
     @property
     def rms_volt(self) -> Tensor:
-        """Noise of every amplifier output in volts rms, shape ``(batch, n)``."""
-        return self.covariance_volt2.diagonal(dim1=1, dim2=2).sqrt()
+        """Noise of every amplifier output in volts rms, shape ``(…, n)``."""
+        return self.variance_volt2.sqrt()
 
     @property
     def rms(self) -> Tensor:
@@ -60,88 +81,159 @@ class NoiseAtRest:
         return self.rms_volt / self.v_scale_volt
 
     @property
-    def state_covariance(self) -> Tensor:
-        """Covariance of the states ``z = s/V_s``, shape ``(batch, n, n)``; singular where activations saturate."""
-        return self.slope_per_volt[:, :, None] * self.covariance_volt2 * self.slope_per_volt[:, None, :]
-
-    @property
     def state_rms(self) -> Tensor:
-        """Noise of every state ``z``, rms, shape ``(batch, n)``."""
+        """Noise of every state ``z``, rms, shape ``(…, n)``."""
         return self.slope_per_volt.abs() * self.rms_volt
 
+    @property
+    def covariance_volt2(self) -> Tensor:
+        """Covariance of the amplifier outputs ``v``, V², shape ``(…, n, n)``; raises ValueError if it was sampled."""
+        if self.matrix_volt2 is None:
+            raise ValueError(
+                "noise found by sampling has variances but no covariance: ask for method='doubling', or draw with "
+                "equilog.hardware.noise_draw.draw_noise"
+            )
+        return self.matrix_volt2
+
+    @property
+    def state_covariance(self) -> Tensor:
+        """Covariance of the states ``z = s/V_s``, shape ``(…, n, n)``; singular where activations saturate."""
+        return self.slope_per_volt[..., :, None] * self.covariance_volt2 * self.slope_per_volt[..., None, :]
+
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        """Return one Gaussian perturbation of the states ``z`` for each sample, shape ``(batch, n)``.
+        """Return one Gaussian perturbation of the states ``z`` for each sample, shape ``(…, n)``.
 
         What a single reading of a chip at rest would add, correlations between neurons included. Draws of the same
         generator state are the same.
         """
         white = torch.randn(self.slope_per_volt.shape, dtype=torch.float64, generator=generator)
-        return self.slope_per_volt * (self._root @ white[:, :, None])[:, :, 0]
+        return self.slope_per_volt * (self._root @ white[..., None])[..., 0]
 
     @cached_property
     def _root(self) -> Tensor:
-        # Of the outputs' covariance, which is definite whatever the activations do.
-        return torch.linalg.cholesky(self.covariance_volt2)
+        # Of the outputs' covariance, which is definite whatever the activations do, but for outputs at a rail.
+        still = (self.variance_volt2.detach() == 0).to(torch.float64)
+        return torch.linalg.cholesky(self.covariance_volt2 + still.diag_embed())
 
 
-@torch.no_grad()
 def noise_at_rest(
     layer: ProgrammedLayer,
     rest_volt: Tensor,
-    temperature_kelvin: float = 300.0,
+    temperature_kelvin: float | None = None,
     *,
-    amplifier_noise: float = 0.0,
+    amplifier_noise: float | None = None,
+    method: str = "auto",
+    probes: int = 64,
+    generator: torch.Generator | None = None,
 ) -> NoiseAtRest:
-    """Return the stationary noise of a programmed chip about its resting points.
+    """Return the stationary noise of a programmed chip, or of a population, about its resting points.
 
-    Exact for the linearised circuit (Bartels & Stewart, Comm. ACM 15 (1972) 820, through SciPy), one dense solve a
-    sample: 3 ms at n = 32, 20 ms at n = 64, 11 s at n = 512 on one core.
+    Exact results carry gradients of any order, to all that the chip is made of and to the resting points; a backward
+    pass costs as much again. Under ``torch.no_grad()`` nothing is kept for it.
 
     Args:
-        layer: the chip.
-        rest_volt: resting outputs ``v*`` of each sample, shape ``(batch, n)``; ``p* V_a`` of the static twin.
-        temperature_kelvin: of all resistors.
-        amplifier_noise: ``e_n`` in V/√Hz, white, in series with every amplifier's + input.
+        layer: the chip, or a population.
+        rest_volt: resting outputs ``v*`` of each sample, ``p* V_a`` of the static twin; shape ``(batch, n)``, or
+            ``(chips, batch, n)`` for a population.
+        temperature_kelvin: of all resistors; the layer's conditions unless given.
+        amplifier_noise: ``e_n`` in V/√Hz, white, in series with every amplifier's + input; the technology's unless
+            given, none if it states none.
+        method: ``"doubling"``, ``"schur"`` or ``"sampled"``; ``"auto"`` is doubling up to 1024 neurons and sampled
+            beyond. A sample takes 0.7 ms at n = 32, 1.3 s at n = 512, 10 s at n = 1024; sampled, 0.2 s at n = 1024 and
+            7 s at n = 4096 (one core, ``python benchmarks/noise_at_rest.py``).
+        probes: of a sampled result; its relative standard errors are about ``1/√(2·probes)`` at most and are returned.
+        generator: where probes are drawn from; the same ones every time unless given.
 
     Raises:
-        ValueError: for a temperature not above 0, a noise below 0, another shape than the layer's, or more than 512
-            neurons.
-        UnstableChipError: if a resting point is not stable in the circuit, naming the worst sample.
+        ValueError: for a temperature not above 0, a noise below 0, another shape than the layer's, an unknown method,
+            or fewer than two probes.
+        UnstableChipError: if a resting point is not stable in the circuit, naming the worst sample; or so nearly
+            unstable that the solution means nothing.
     """
-    n = layer.states
-    if rest_volt.ndim != 2 or rest_volt.shape[1] != n:
-        raise ValueError(f"expected resting outputs of shape (batch, {n}), got {tuple(rest_volt.shape)}")
-    if not (0 < temperature_kelvin < math.inf and 0 <= amplifier_noise < math.inf):
-        raise ValueError(
-            f"expected a temperature above 0 K and an amplifier noise of 0 or more, "
-            f"got {temperature_kelvin} K and {amplifier_noise} V/√Hz"
-        )
-    if n > MOST_NEURONS:
-        raise ValueError(f"noise at rest is computed for at most {MOST_NEURONS} neurons, this layer has {n}")
-    rest_volt = rest_volt.detach().to(torch.float64)
-    layer = layer.to(torch.float64)
-    moving = Transient(layer, rest_volt.new_zeros(1, layer.drives))
-    matrix = moving.linearised(rest_volt)
-    _check_stable(torch.linalg.eigvals(matrix).real.amax(1))
+    if method not in ("auto", "sampled", *METHODS):
+        raise ValueError(f"method = {method!r}: expected auto, sampled, {' or '.join(METHODS)}")
+    circuit = linear_circuit(layer, rest_volt, temperature_kelvin, amplifier_noise)
+    if method == "auto":
+        method = "doubling" if layer.states <= MOST_EXACT else "sampled"
+    if method == "sampled":
+        return _sampled(circuit, rest_volt.shape[:-1], probes, generator)
+    return _exact(circuit, rest_volt.shape[:-1], method)
 
-    thermal = 2 * Boltzmann * temperature_kelvin * (layer.row_conductance_siemens + 1 / layer.r_feedback_ohm)
-    amplifier = 2 * (math.pi * layer.gbw_hertz * amplifier_noise) ** 2
-    intensity = torch.stack([thermal / layer.c_feedback_farad**2, amplifier], dim=1).flatten()
-    minus_q = -torch.diag(intensity).numpy()
-    full = torch.stack([torch.from_numpy(solve_continuous_lyapunov(a, minus_q)) for a in matrix.numpy()])
-    outputs = full[:, 1::2, 1::2]
+
+def _exact(circuit: LinearCircuit, lead: torch.Size, method: str) -> NoiseAtRest:
+    n = circuit.slope_per_volt.shape[-1]
+    covariances, residuals, poles = [], [], []
+    for part in circuit.chunks():
+        a, q = part.matrix()[0], part.intensity()[0]
+        solution, stable = lyapunov(a, q, method)
+        with torch.no_grad():
+            residuals.append(relative_residual(a, q, solution))
+            pole = torch.full((len(a),), -torch.inf, dtype=torch.float64)
+            for k in (~stable).nonzero()[:, 0].tolist():
+                pole[k] = torch.linalg.eigvals(a[k]).real.max()
+            poles.append(pole)
+        covariances.append(solution[:, n:, n:])
+    _check_stable(torch.cat(poles).view(lead), torch.cat(residuals).view(lead))
+    covariance = torch.cat(covariances).view(*lead, n, n)
+    variance = covariance.diagonal(dim1=-2, dim2=-1)
+    slope = circuit.slope_per_volt.view(*lead, n)
     return NoiseAtRest(
-        covariance_volt2=(outputs + outputs.mT) / 2,
-        slope_per_volt=moving.activation_slope(rest_volt),
-        v_scale_volt=moving.v_a,
-        temperature_kelvin=float(temperature_kelvin),
+        variance_volt2=variance,
+        matrix_volt2=covariance,
+        slope_per_volt=slope,
+        expected_displacement=(slope.square() * variance).sum(-1),
+        v_scale_volt=circuit.v_scale_volt,
+        temperature_kelvin=circuit.temperature_kelvin,
+        amplifier_noise=circuit.amplifier_noise,
+        method=method,
+        residual=torch.cat(residuals).view(lead),
     )
 
 
-def _check_stable(abscissa: Tensor) -> None:
-    if not bool((abscissa < 0).all()):
-        worst = int(abscissa.argmax())
+def _sampled(circuit: LinearCircuit, lead: torch.Size, probes: int, generator: torch.Generator | None) -> NoiseAtRest:
+    if probes < 2:
+        raise ValueError(f"probes = {probes}: expected at least 2, or their scatter cannot be judged")
+    found = sampled_noise(circuit, probes, generator or torch.Generator().manual_seed(0))
+    residual = found.residual.view(lead)
+    if not bool((residual <= TOLERANCE).all()):
         raise UnstableChipError(
-            f"{int((~(abscissa < 0)).sum())} of {len(abscissa)} resting points are unstable in the circuit, worst "
-            f"sample {worst} with a pole at {float(abscissa[worst]):+.3g} 1/s: it has no noise at rest"
+            f"{int((~(residual <= TOLERANCE)).sum())} of {residual.numel()} resting points are unstable in the circuit "
+            f"or all but, worst {_place(residual)}: their noise does not die out"
         )
+    variance = found.variance_volt2.view(*lead, -1)
+    return NoiseAtRest(
+        variance_volt2=variance,
+        matrix_volt2=None,
+        slope_per_volt=circuit.slope_per_volt.detach().view(*lead, -1),
+        expected_displacement=found.displacement.view(lead),
+        v_scale_volt=circuit.v_scale_volt,
+        temperature_kelvin=circuit.temperature_kelvin,
+        amplifier_noise=circuit.amplifier_noise,
+        method="sampled",
+        residual=residual,
+        # d√x = dx/2√x; an output at its rail has no noise and no error.
+        rms_error_volt=found.variance_error.view(*lead, -1) / (2 * variance.sqrt()).clamp_min(1e-30),
+        displacement_error=found.displacement_error.view(lead),
+    )
+
+
+def _check_stable(pole: Tensor, residual: Tensor) -> None:
+    """Raise for samples with a pole (−inf where the solution converged) or with too much left of the equation."""
+    if bool((pole > -torch.inf).any()):
+        raise UnstableChipError(
+            f"{int((pole > -torch.inf).sum())} of {pole.numel()} resting points are unstable in the circuit, worst "
+            f"{_place(pole)} with a pole at {float(pole.max()):+.3g} 1/s: it has no noise at rest"
+        )
+    if not bool((residual <= LARGEST_RESIDUAL).all()):
+        raise UnstableChipError(
+            f"noise at rest of {_place(residual)} solves its equation only to {float(residual.max()):.1e} of the noise "
+            f"that drives it (expected {LARGEST_RESIDUAL:.0e}): the circuit is within rounding of instability"
+        )
+
+
+def _place(values: Tensor) -> str:
+    """Name the sample with the largest value, as nan counts."""
+    worst = int(values.nan_to_num(torch.inf).argmax())
+    if values.ndim == 1:
+        return f"sample {worst}"
+    return f"sample {worst % values.shape[1]} of chip {worst // values.shape[1]}"
