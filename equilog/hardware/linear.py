@@ -102,7 +102,8 @@ class AnalogLinear(nn.Module):
             white = torch.randn((len(x), len(self.weight)), generator=when.reads, dtype=drive.dtype)
             return self._reported(ManyChips.apply(drive, self.weight, white, law), largest, None, when)
         noisy = any(e.present(bar) for e in DEVICE_EFFECTS if e.name in ("programming-error", "read-noise"))
-        weight, unit = self.weight, float(largest) / span
+        weight: Tensor = self.weight
+        unit = float(largest) / span
         if not noisy and bar.levels is None:
             return self._reported(drive @ weight.T, largest, None, when)
         g = weight.abs() / unit + low

@@ -17,10 +17,6 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 words = st.text(min_size=1)
 
 
-def test_the_presets_are_there():
-    assert preset_names() == ["board", "ideal", "rram"]
-
-
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_number_of_every_preset_has_a_source(preset):
     spec = load_spec(preset)

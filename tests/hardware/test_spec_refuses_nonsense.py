@@ -199,7 +199,7 @@ def test_missing_file_and_folder_are_named(tmp_path):
 def test_unknown_preset_names_the_nearest_and_all(name):
     with pytest.raises(UserError, match="did you mean") as error:
         load_spec(name)
-    assert "board, ideal, rram" in str(error.value)
+    assert "board, cmos-sky130, ideal" in str(error.value)
 
 
 def test_a_spec_cannot_be_changed_in_place():
