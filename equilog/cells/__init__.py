@@ -5,6 +5,7 @@ from equilog.cells.certificate import Certificate, Verdict, certify
 from equilog.cells.circuit_cell import CircuitCell
 from equilog.cells.contractive import ContractiveConv2d, ContractiveWeight
 from equilog.cells.curve import Curve, MonotoneSpline, OutsideCurveError, check_inside
+from equilog.cells.linear_cell import Cubic, CubicCell, LinearCell
 from equilog.cells.monotone import MonotoneConv2d, MonotoneWeight
 from equilog.cells.symmetric import SymmetricConv2d, SymmetricWeight
 from equilog.cells.system import AffineSystem
@@ -16,8 +17,11 @@ __all__ = [
     "CircuitCell",
     "ContractiveConv2d",
     "ContractiveWeight",
+    "Cubic",
+    "CubicCell",
     "Curve",
     "Linear",
+    "LinearCell",
     "MonotoneConv2d",
     "MonotoneSpline",
     "MonotoneWeight",

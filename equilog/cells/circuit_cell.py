@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from equilog.cells.activation import Tanh
+from equilog.cells.activation import Activation, Tanh
 from equilog.cells.monotone import MonotoneWeight
 from equilog.cells.system import AffineSystem
 
@@ -32,6 +32,11 @@ class CircuitCell(nn.Module):
         self.input_weight = nn.Parameter(torch.randn(states, drives) / drives**0.5)
         self.bias = nn.Parameter(torch.zeros(states))
 
+    @property
+    def activation(self) -> Activation:
+        """The ideal tanh."""
+        return Tanh()
+
     def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``W (n, n)``, ``U (n, m)`` and ``b (n,)``: what a chip is programmed with."""
         return self.recurrent(), self.input_weight, self.bias
@@ -44,7 +49,7 @@ class CircuitCell(nn.Module):
         """
         check_drive(drive, self.drives)
         weight, input_weight, bias = self.matrices()
-        return AffineSystem(weight, drive @ input_weight.T + bias, Tanh())
+        return AffineSystem(weight, drive @ input_weight.T + bias, self.activation)
 
 
 def check_drive(drive: Tensor, channels: int) -> None:

@@ -19,7 +19,6 @@ from threading import Event
 from typing import Any
 
 import torch
-from scipy.interpolate import CubicHermiteSpline
 from torch import Tensor
 
 from equilog import circuit
@@ -29,7 +28,7 @@ from equilog.devices.digital import DigitalDevice
 from equilog.devices.ladder_report import LadderReport, NodeError, Rung, Settling
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip, ProgrammedLayer
-from equilog.hardware.transient import Trajectory, Transient
+from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac
 from equilog.model import HybridDEQ
 
@@ -238,23 +237,12 @@ def _watch(moving: Transient, layer: ProgrammedLayer, twin: Settled) -> tuple[Se
 
 def _waveforms(layer: ProgrammedLayer, played: Tensor, simulated: list[circuit.Waveform]) -> list[Waveforms]:
     """Return twin and simulator at the simulator's own time points."""
-    if not simulated:
-        return []
-    moving = Transient(layer, played[: len(simulated)])
-    twin = moving.run(max(float(w.time_second[-1]) for w in simulated))
-    return [
-        Waveforms(k, w.time_second, _at(twin, k, w.time_second) / moving.v_a, w.v_volt / moving.v_a)
-        for k, w in enumerate(simulated)
-    ]
-
-
-def _at(trajectory: Trajectory, sample: int, time: Tensor) -> Tensor:
-    spline = CubicHermiteSpline(
-        trajectory.time_second.numpy(),
-        trajectory.v_volt[:, sample].numpy(),
-        trajectory.slope_volt_per_second[:, sample].numpy(),
-    )
-    return torch.from_numpy(spline(time.numpy()))
+    found = []
+    for k, wave in enumerate(simulated):
+        moving = Transient(layer, played[k : k + 1])
+        twin = moving.at(wave.time_second).v_volt[:, 0]
+        found.append(Waveforms(k, wave.time_second, twin / moving.v_a, wave.v_volt / moving.v_a))
+    return found
 
 
 def _compare(

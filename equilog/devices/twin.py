@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equilog.cells import CircuitCell
-from equilog.devices.device import Settled
+from equilog.devices.device import BaseDevice, Cell, Settled, check_activation
 from equilog.hardware import Chip, Conditions, ProgrammedLayer, program
 from equilog.hardware.rest import Stability, at_rest
 from equilog.hardware.twin import adc, dac
 
 
-class TwinDevice:
+class TwinDevice(BaseDevice):
     """Where the twin says that this chip rests, in float64, converters included.
 
     Args:
@@ -35,8 +34,9 @@ class TwinDevice:
         return self._layer
 
     @torch.no_grad()
-    def program(self, cell: CircuitCell) -> None:
-        """Program the chip with the cell's weights."""
+    def program(self, cell: Cell) -> None:
+        """Program the chip with the cell's weights; raises ``UserError`` if the activation is another one."""
+        check_activation(cell, self.chip.spec)
         weight, input_weight, bias = (m.double() for m in cell.matrices())
         self._layer = program((weight, input_weight, bias), self.chip, self.conditions)
 
@@ -44,4 +44,4 @@ class TwinDevice:
     def settle(self, drive: Tensor) -> Settled:
         """Return the twin's resting point under the drive as the DACs play it; raises as :func:`at_rest` does."""
         rest = at_rest(self.layer, dac(self.layer, drive.double()), stability=self.stability)
-        return Settled(rest.p, rest.z, adc(self.layer, rest.z))
+        return self.corrected(Settled(rest.p, rest.z, adc(self.layer, rest.z)))
