@@ -19,11 +19,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 import equilog
+from equilog.cli_yield import EPILOG, yield_
 from equilog.names import UserError
 
 if TYPE_CHECKING:
     from equilog.devices.ladder_report import LadderReport
-    from equilog.hardware import Spec
     from equilog.runs import RunFolder
 
 MISTAKE, NOT_VERIFIED, DISAGREES, INTERRUPTED = 2, 3, 4, 130
@@ -142,33 +142,52 @@ def tasks(as_json: Json = False) -> None:
 
 
 @app.command(
-    epilog="[bold]Examples[/bold]\n\nequilog hardware\n\nequilog hardware rram\n\n"
-    "equilog hardware my-process.yaml --json"
+    epilog="[bold]Examples[/bold]\n\n"
+    "equilog hardware\n\n"
+    "equilog hardware rram\n\n"
+    "equilog hardware my-process.yaml --json\n\n"
+    "equilog hardware check my-process.yaml"
 )
 def hardware(
     name: Annotated[
-        str | None, typer.Argument(help="A preset, or a YAML file of your own; all presets if left out.")
+        str | None,
+        typer.Argument(
+            metavar="NAME|FILE|check",
+            help="A preset, or a YAML file of your own; all presets if left out. "
+            "[bold]check FILE[/bold]: look for mistakes and implausible numbers instead.",
+        ),
     ] = None,
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="What to check.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the technologies, or one with every number and its source."""
+    """Show the technologies, or one with every number and its source, or check one (exit 2 on mistakes)."""
+    from equilog import cli_hardware
     from equilog.hardware import load_spec, preset_names
+    from equilog.hardware.check import check_technology
 
-    if name is not None:
-        spec = load_spec(name)
+    if name == "check":
+        if file is None:
+            raise UserError("check what? equilog hardware check FILE")
+        checked = check_technology(file)
         if as_json:
-            _print_json(spec.model_dump(mode="json", exclude_none=True))
+            _print_json(checked.to_data())
         else:
-            _print_spec(spec)
+            for line in cli_hardware.verdict(checked):
+                out.print(line, highlight=False, soft_wrap=True)
+        if checked.spec is None:
+            raise typer.Exit(MISTAKE)
         return
-    specs = [load_spec(preset) for preset in preset_names()]
-    if as_json:
-        _print_json([{"name": s.name, "summary": s.summary} for s in specs])
-        return
-    table = Table("preset", "what")
-    for s in specs:
-        table.add_row(s.name, s.summary)
-    out.print(table)
+    if file is not None:
+        raise UserError(
+            f"one technology at a time: {name!r} or {file!r}; a file is checked by: equilog hardware check FILE"
+        )
+    specs = [load_spec(wanted) for wanted in (preset_names() if name is None else [name])]
+    if name is None and as_json:
+        _print_json(cli_hardware.overview(specs))
+    elif as_json:
+        _print_json(specs[0].model_dump(mode="json", exclude_none=True))
+    else:
+        out.print(cli_hardware.listing(specs) if name is None else cli_hardware.sheet(specs[0]))
 
 
 @app.command("compile", epilog="[bold]Example[/bold]\n\nequilog compile runs/digits-rram")
@@ -215,6 +234,9 @@ def report(run_folder: RunPath) -> None:
 
     write_report(RunFolder(run_folder))
     out.print(str(run_folder / "report.html"), soft_wrap=True, highlight=False)
+
+
+app.command("yield", epilog=EPILOG)(yield_)
 
 
 def main() -> None:
@@ -300,35 +322,6 @@ def _print_ladder(report: LadderReport) -> None:
     out.print(table)
     if not report.settling.stable:
         out.print("[red]UNSTABLE:[/red] a pole of the linearised circuit lies in the right half plane")
-
-
-def _print_spec(spec: Spec) -> None:
-    table = Table(title=f"{spec.name}: {spec.summary}")
-    table.add_column("number", no_wrap=True)
-    table.add_column("value", no_wrap=True, justify="right")
-    table.add_column("range", no_wrap=True)
-    table.add_column("source and validity")
-    group = ""
-    for name, figure in spec.figures().items():
-        if group not in ("", name.partition(".")[0]):
-            table.add_section()
-        group = name.partition(".")[0]
-        spread = (
-            "" if figure.low is None and figure.high is None else " … ".join(f"{b:g}" for b in figure.bounds()[::2])
-        )
-        table.add_row(name, f"{figure:g}", spread, _plain("; ".join(filter(None, (figure.source, figure.valid)))))
-    if (sigma := spec.crossbar.programming_sigma) is not None:
-        table.add_section()
-        terms = ", ".join(f"{c:g}" for c in sigma.coefficients_siemens)
-        table.add_row(
-            "crossbar.programming_sigma",
-            f"{len(sigma.coefficients_siemens)} terms",
-            "",
-            _plain(
-                f"σ(x) = Σ cₖ xᵏ S, x = G/g_max, c = {terms}; {'; '.join(filter(None, (sigma.source, sigma.valid)))}"
-            ),
-        )
-    out.print(table)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from equilog.hardware.eseries import ESeries, values
 from equilog.hardware.figure import Figure
 from equilog.names import Strict
 
@@ -163,6 +164,8 @@ class Crossbar(Strict):
     """highest programmable conductance"""
     levels: Levels | None = None
     """distinct programmable levels from g_min to g_max; left out: continuous"""
+    e_series: ESeries | None = None
+    """devices are resistors of this series of values, R_f too; left out: any value"""
     programming_sigma: Polynomial | None = None
     """standard deviation of the programmed conductance; left out: programmed exactly"""
     programmed_second: Positive | None = None
@@ -184,6 +187,12 @@ class Crossbar(Strict):
         if not self.g_min_siemens < self.g_max_siemens:
             raise ValueError(
                 f"g_min_siemens = {float(self.g_min_siemens)} must be below g_max_siemens = {float(self.g_max_siemens)}"
+            )
+        low, high = 1 / self.g_max_siemens, 1 / self.g_min_siemens
+        if self.e_series is not None and len(values(self.e_series, low, high)) < 2:
+            raise ValueError(
+                f"{self.e_series} has fewer than two values from 1/g_max_siemens = {low:g} ohm to 1/g_min_siemens = "
+                f"{high:g} ohm: widen the range, or leave e_series out"
             )
         if self.relaxation is not None and not self.relaxation.at_second > self.reference_second:
             raise ValueError(
@@ -234,8 +243,8 @@ class MeasuredCurve(Strict):
     def _rises(self) -> Self:
         if len(self.input_volt) != len(self.output_volt):
             raise ValueError(f"{len(self.input_volt)} inputs but {len(self.output_volt)} outputs")
-        for name, values in (("input_volt", self.input_volt), ("output_volt", self.output_volt)):
-            for k, (a, b) in enumerate(pairwise(values)):
+        for name, points in (("input_volt", self.input_volt), ("output_volt", self.output_volt)):
+            for k, (a, b) in enumerate(pairwise(points)):
                 if not a < b:
                     raise ValueError(f"{name} must rise: point {k} is {a}, point {k + 1} is {b}")
         return self

@@ -6,7 +6,8 @@ column k is driven by a source of amplitude ``V_k`` in both polarities, and a si
 
     R_f (G⁺_ik − G⁻_ik) V_k = V_a C_ik,    C = [W, U, b].
 
-R_f is chosen so that the largest weight uses the whole conductance range.
+R_f is chosen so that the largest weight uses the whole conductance range; where resistors come in an E series, it is
+the next larger one of that.
 
 With resistive wires the array is laid out as :mod:`equilog.hardware.wires` draws it: word line 2k carries the negative
 polarity of column k and its G⁺, word line 2k + 1 the positive polarity and its G⁻; bit line i ends in neuron i.
@@ -24,6 +25,7 @@ from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
 from equilog.hardware.effects import ACTIVATION_GAIN, ACTIVATION_OFFSET, AMPLIFIER_OFFSET, DEVICE_EFFECTS, Devices
 from equilog.hardware.effects.converter import sample_inl
+from equilog.hardware.effects.rounding import feedback_through
 from equilog.hardware.spec import Spec
 from equilog.hardware.wires import loaded_conductance
 
@@ -158,7 +160,7 @@ def program(
     volts = _volts(spec, n, m, target)
     wanted = target * (spec.activation.v_scale_volt / volts)  # R_f ΔG
     span = bar.g_max_siemens - bar.g_min_siemens
-    r_feedback = wanted.abs().max() / span
+    r_feedback = feedback_through(wanted.abs().max() / span, bar)
     if not largest > 0:
         raise ValueError("all weights are zero: nothing to program")
     delta = wanted / r_feedback

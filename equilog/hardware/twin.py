@@ -35,9 +35,11 @@ def dac(layer: ProgrammedLayer, drive: Tensor) -> Tensor:
         drive: shape ``(batch, m)``.
 
     Returns:
-        the same shape; ``(chips, batch, m)`` for a population whose DACs differ from chip to chip.
+        the same shape; ``(chips, batch, m)`` for a population whose DACs differ from chip to chip, by INL or noise.
     """
     check_drive(drive, layer.drives)
+    if layer.chips is not None and layer.conditions.reads is not None and layer.spec.dac.noise_volt:
+        drive = drive.expand(layer.chips, *drive.shape)  # every chip has noise of its own
     return digital_to_analog(drive, layer.spec.dac, layer.dac_inl, layer.conditions.reads)
 
 

@@ -43,9 +43,19 @@ def test_as_many_parts_as_are_counted(written):
     count = component_count(layer)
     text = (folder / "layer.cir").read_text()
     assert len(resistors(folder)) == count["crossbar devices"]
-    assert len(re.findall(r"^Xn\d+ .* neuron$", text, re.M)) == count["op-amps"] == 4
+    assert len(re.findall(r"^Xn\d+ .* neuron_limited$", text, re.M)) == count["op-amps"] == 4
     assert len(re.findall(r"^Vd\d+ ", text, re.M)) == count["DACs"] == 2
     assert len(re.findall(r"^Vref ", text, re.M)) == count["references"] == 1
+
+
+@pytest.mark.parametrize(
+    ("slew", "rail", "given"), [(None, None, ""), (1e6, None, " slew=1000000.0"), (None, 0.5, " rail=0.5")]
+)
+def test_amplifiers_have_the_limits_that_the_technology_gives_and_no_others(tmp_path, slew, rail, given):
+    spec = spec_with("rram", {"amplifier.slew_volt_per_second": slew, "amplifier.rail_volt": rail})
+    write_circuit(layer_of(spec, 3, 1), tmp_path)
+    neurons = re.findall(r"^Xn\d+ .* (\w+)\n\+ .*vs=\S+(.*)$", (tmp_path / "layer.cir").read_text(), re.M)
+    assert neurons == 3 * [("neuron_limited" if given else "neuron", given)]
 
 
 def test_every_resistor_is_its_conductance_and_hangs_where_it_should(written):

@@ -15,7 +15,10 @@ from equilog.hardware import Conditions, ProgrammedLayer
 
 @dataclass(frozen=True)
 class Case:
-    """One circuit: size, technology (a preset with numbers replaced), weights, chip, and how closely to agree."""
+    """One circuit: size, technology (a preset with numbers replaced), weights, chip, and how closely to agree.
+
+    The last two: whether any amplifier slews, or meets a rail, as its last sample settles.
+    """
 
     name: str
     n: int
@@ -29,6 +32,8 @@ class Case:
     age_second: float | None = None
     kelvin: float = 300.0
     read_seed: int | None = None
+    slews: bool = False
+    at_rail: bool = False
 
     def layer(self) -> ProgrammedLayer:
         reads = None if self.read_seed is None else torch.Generator().manual_seed(self.read_seed)
@@ -62,10 +67,12 @@ MEASURED = {
 }
 """a sigmoid that is no tanh, with slopes that do not end in zero"""
 WIRES = {"word_line_ohm": 30.0, "bit_line_ohm": 20.0}
+LARGE = {"dac.full_scale_volt": 0.5}
 EVERY_STATIC_EFFECT = {
     "activation.curve": MEASURED,
     "crossbar.drift": PCM_DRIFT,
     "crossbar.stuck": STUCK,
+    "crossbar.e_series": "E96",
     "crossbar.read_noise": READ_NOISE,
     "crossbar.relaxation": RELAXATION,
     "crossbar.temperature": {"per_kelvin": -1e-3, "reference_kelvin": 300.0},
@@ -113,7 +120,65 @@ CASES = [
     Case("wires and a gain of fifty", 4, 2, changes={"crossbar.wires": WIRES, "amplifier.dc_gain": 50.0}),
     Case("bias currents", 4, 2, changes={"amplifier.input_bias_ampere": 1e-7}),
     Case("measured activation", 6, 3, changes={"activation.curve": MEASURED}, norm=3.0),
-    Case("rails in reach", 6, 3, changes={"amplifier.rail_volt": 0.12}, norm=3.0),
+    Case("rails in reach", 6, 3, changes={"amplifier.rail_volt": 0.12}, norm=3.0, at_rail=True),
+    Case("rails that clip most of it", 8, 3, changes=LARGE | {"amplifier.rail_volt": 0.05}, norm=4.0, at_rail=True),
+    Case(
+        "rails and slow amplifiers",
+        5,
+        2,
+        changes=LARGE | {"amplifier.rail_volt": 0.06, "amplifier.gbw_hertz": 1e7},
+        at_rail=True,
+    ),
+    Case("slewing", 6, 3, changes=LARGE | {"amplifier.slew_volt_per_second": 1e6}, norm=4.0, slews=True),
+    Case("slewing all the way", 6, 3, changes=LARGE | {"amplifier.slew_volt_per_second": 2e5}, slews=True),
+    Case(
+        "slewing with wires and bias currents",
+        5,
+        2,
+        changes=LARGE
+        | {
+            "amplifier.slew_volt_per_second": 1.5e6,
+            "amplifier.input_bias_ampere": 1e-7,
+            "amplifier.gbw_hertz": 1e9,
+            "crossbar.wires": WIRES,
+        },
+        slews=True,
+    ),
+    Case(
+        "slewing into rails",
+        8,
+        3,
+        changes=LARGE | {"amplifier.slew_volt_per_second": 1e6, "amplifier.rail_volt": 0.05},
+        norm=4.0,
+        slews=True,
+        at_rail=True,
+    ),
+    Case(
+        "slewing into rails, gain of a hundred and large offsets",
+        6,
+        3,
+        changes=LARGE
+        | {
+            "amplifier.slew_volt_per_second": 3e6,
+            "amplifier.rail_volt": 0.15,
+            "amplifier.dc_gain": 100.0,
+            "amplifier.offset_sigma_volt": 0.02,
+        },
+        norm=3.0,
+        seed=2,
+        slews=True,
+        at_rail=True,
+    ),
+    Case(
+        "a board that slews into its rails",
+        6,
+        3,
+        "board",
+        changes={"amplifier.slew_volt_per_second": 8e3, "amplifier.rail_volt": 0.06},
+        norm=4.0,
+        slews=True,
+        at_rail=True,
+    ),
     Case(
         "every static effect", 8, 3, changes=EVERY_STATIC_EFFECT, age_second=3600.0, kelvin=320.0, read_seed=1, norm=3.0
     ),

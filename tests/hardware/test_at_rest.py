@@ -5,6 +5,7 @@ import torch
 from builders import drives, layer_of, spec_with
 from golden.registry import MEASURED
 
+from equilog.cells import Tanh
 from equilog.cells.curve import OutsideCurveError
 from equilog.devices import TwinDevice
 from equilog.hardware import Chip
@@ -58,6 +59,8 @@ def test_a_device_on_an_unstable_chip_answers_nothing():
     from builders import matrices
 
     class Wild:
+        activation = Tanh()
+
         def matrices(self):
             return matrices(8, 3, 2, 8.0)
 

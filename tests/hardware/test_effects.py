@@ -16,7 +16,7 @@ from equilog.hardware.twin import adc, dac, static_system
 from equilog.names import UserError
 
 FULL = spec_with("rram", EVERY_STATIC_EFFECT)
-SMOOTH = [effect for effect in DEVICE_EFFECTS if effect.name != "levels"]
+SMOOTH = [effect for effect in DEVICE_EFFECTS if effect.name not in ("levels", "e-series")]
 SHAPE = torch.Size([2, 3, 4])
 
 
@@ -42,7 +42,9 @@ def test_gradient_of_every_device_effect(effect):
 
 
 def test_gradient_of_the_whole_chip():
-    spec = spec_with("rram", EVERY_STATIC_EFFECT | {"crossbar.levels": None, "crossbar.stuck": None})
+    spec = spec_with(
+        "rram", EVERY_STATIC_EFFECT | {"crossbar.levels": None, "crossbar.e_series": None, "crossbar.stuck": None}
+    )
     weight, input_weight, bias = matrices(3, 2, norm=1.0)
     rest = EquilibriumLayer(Auto(rtol=1e-12))
 

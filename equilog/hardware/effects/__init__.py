@@ -13,6 +13,7 @@ from equilog.hardware.effects.levels import Levels
 from equilog.hardware.effects.neuron import ACTIVATION_GAIN, ACTIVATION_OFFSET, AMPLIFIER_OFFSET
 from equilog.hardware.effects.programming_error import ProgrammingError
 from equilog.hardware.effects.read_noise import DeviceReadNoise
+from equilog.hardware.effects.rounding import ESeriesRounding
 from equilog.hardware.effects.stuck import StuckDevices
 from equilog.hardware.effects.temperature import TemperatureCoefficient
 from equilog.hardware.spec import Spec
@@ -33,6 +34,7 @@ __all__ = [
 
 DEVICE_EFFECTS: tuple[DeviceEffect, ...] = (
     Levels(),
+    ESeriesRounding(),
     ProgrammingError(),
     PowerLawDrift(),
     TemperatureCoefficient(),
