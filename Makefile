@@ -23,12 +23,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 # A missing simulator does not stop the demo: the run completes and says that it is not verified.
 demo: $(VENV)/.installed
-	-@scripts/system-packages.sh ngspice
+	-@scripts/system-packages.sh ngspice libngspice.so.0=libngspice0
 	$(BIN)/equilog run digits --out $(OUT) --force
 	@echo "report: $(abspath $(OUT))/report.html"
 
 test: $(VENV)/.installed lint
-	scripts/system-packages.sh ngspice
+	scripts/system-packages.sh ngspice libngspice.so.0=libngspice0
 	-@scripts/system-packages.sh chromium
 	$(BIN)/python -m pytest
 

@@ -156,7 +156,8 @@ def main() -> None:
             wrong += bad
             line.append("" if value is None else f"{value:.1e}" + (" ✗" if bad else ""))
         cells.append(line)
-    caption = f"rest and time in V_a (≤ 1e-6, ≤ 1e-4), noise relative (≤ {NOISE:g}), detector in τ (≤ {DETECTOR:g}); blank: not asked"
+    bounds = f"rest and time in V_a (≤ 1e-6, ≤ 1e-4), noise relative (≤ {NOISE:g}), detector in τ (≤ {DETECTOR:g})"
+    caption = f"{bounds}; blank: not asked"
     show([table("twin against ngspice", ["circuit", "preset", "n", *names], cells, caption)])
     worst = {name: max((r[name] for r in rows if r.get(name) is not None), default=None) for name in names}
     print("worst: " + ", ".join(f"{name} {value:.1e}" for name, value in worst.items() if value is not None))

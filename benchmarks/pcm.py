@@ -4,8 +4,8 @@
     python benchmarks/pcm.py --without-aihwkit
 
 Arrays of devices, all asked for the same conductance, are programmed and read at several ages by equilog's effects
-(preset pcm) and by aihwkit's PCMLikeNoiseModel, and set against the formulas of Nandakumar et al. (ICECS 2019), integrated
-numerically over the programming error. The statistics are mean and standard deviation of the conductance over devices,
+(preset pcm) and by aihwkit's PCMLikeNoiseModel, and set against the formulas of Nandakumar et al. (ICECS 2019),
+integrated numerically over the programming error. The statistics are mean and standard deviation of the conductance over devices,
 and the standard deviation of repeated reads of one device. `z` is the difference divided by the sampling error of that
 difference: beyond ±4 the two do not describe the same thing.
 """

@@ -126,10 +126,10 @@ def tables(found: Sequence[Mapping[str, Any]]) -> list[Table]:
 
 def figure(rows: Sequence[Mapping[str, Any]], arguments: argparse.Namespace) -> None:
     """Write time against n, a panel for each problem and quantity, lines labelled where they end."""
-    import matplotlib as mpl  # noqa: PLC0415
+    import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib import pyplot as plt
 
     whats = ("forward", "training step")
     batch = middle(arguments.batches)

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Install the programs named as arguments with apt where they are missing: program[=package] …
+# Install the programs and libraries (*.so*) named as arguments with apt where they are missing: program[=package] …
 # Says what to do by hand where that is not possible, and fails only then.
 set -eu
 missing=()
 for item in "$@"; do
   program=${item%%=*} package=${item##*=}
-  command -v "$program" >/dev/null 2>&1 || missing+=("$package")
+  case "$program" in
+    *.so*) /sbin/ldconfig -p 2>/dev/null | grep -F "$program" >/dev/null || missing+=("$package") ;;
+    *) command -v "$program" >/dev/null 2>&1 || missing+=("$package") ;;
+  esac
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null 2>&1; then

@@ -92,7 +92,7 @@ def at_rest(
         raise UnstableChipError(
             f"chip {layer.seed} of {layer.spec.name} does not stay at rest: {int((~(abscissa < 0)).sum())} of "
             f"{len(watched)} samples looked at are unstable in the circuit, worst sample {int(watched[worst])} with a "
-            f"pole at {float(abscissa[worst]):+.3g} 1/s; a larger monotone margin, a larger C_f or faster amplifiers help"
+            f"pole at {float(abscissa[worst]):+.3g} 1/s; a larger margin, a larger C_f or faster amplifiers help"
         )
     return Rest(p.clamp(-rail, rail), system.activation(p), p.abs() >= rail, watched, abscissa)
 

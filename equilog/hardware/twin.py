@@ -19,7 +19,7 @@ from torch import Tensor
 
 from equilog.cells import AffineSystem
 from equilog.cells.circuit_cell import check_drive
-from equilog.hardware.curve import activation_of as activation_of
+from equilog.hardware.curve import activation_of
 from equilog.hardware.effects.converter import analog_to_digital, digital_to_analog
 from equilog.hardware.programming import ProgrammedLayer
 
