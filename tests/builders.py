@@ -75,6 +75,25 @@ def layer_of(
     return program(matrices(n, m, seed, norm), Chip(spec, seed), conditions)
 
 
+def detector_data(
+    layer: ProgrammedLayer,
+    threshold: float = 0.01,
+    window: float = 1.0,
+    hold: float = 1.0,
+    timeout: float = 25.0,
+    offset: float = 0.002,
+) -> dict[str, float]:
+    """Figures of a detector in units of the layer's V_a and time constant."""
+    v_a, tau = float(layer.spec.activation.v_scale_volt), layer.time_constant_second
+    return {
+        "threshold_volt": threshold * v_a,
+        "window_second": window * tau,
+        "offset_sigma_volt": offset * v_a,
+        "hold_second": hold * tau,
+        "timeout_second": timeout * tau,
+    }
+
+
 def drives(batch: int, m: int, seed: int = 0) -> Tensor:
     return 2 * torch.rand(batch, m, dtype=torch.float64, generator=generator(seed)) - 1
 
