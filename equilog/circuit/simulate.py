@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import torch
 from scipy.integrate import trapezoid
 from torch import Tensor
 
+from equilog.circuit.deck import DeckError, Line, read_deck
+from equilog.circuit.library import Library, Session
+from equilog.circuit.netlist import OP_OPTIONS, RECORDED
 from equilog.circuit.ngspice import Ngspice, NgspiceError
 from equilog.circuit.rawfile import Plot
+
+RENEW_AFTER = 200_000
+"""Operating points after which a session takes a new worker: libngspice 39 leaks about 1 KB with each."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,76 @@ def rest(
     v = torch.stack([_nodes(plot, "v", states)[0] for plot in plots])
     s = torch.stack([_nodes(plot, "sp", states)[0] for plot in plots])
     return v, s
+
+
+class LibrarySession:
+    """A circuit folder in libngspice, settled again and again under other drives: :func:`rest` without its files.
+
+    Args:
+        folder: with ``layer.cir`` and what that includes; read once, no longer needed afterwards.
+        library: which libngspice; searched for unless given.
+
+    Raises:
+        DeckError: if the folder holds no circuit, or one that asks for more than an analysis.
+        NgspiceError: if the library refuses it.
+        NgspiceMissingError: if no library is found.
+
+    Attributes:
+        states: number of neurons n.
+        drives: number of drives m.
+    """
+
+    def __init__(self, folder: Path, library: Library | None = None) -> None:
+        lines = read_deck(folder, "layer.cir", control=False)
+        self.states, self.drives = (_count(lines, kind) for kind in ("xn", "vd"))
+        if not self.states:
+            raise DeckError(f"layer.cir in {folder} holds no neurons Xn0, Xn1, …: expected one by write_circuit")
+        bench = [f".options {OP_OPTIONS}", *(f".save v(v{i}) v(sp{i})" for i in range(self.states))]
+        lines += [Line("op.cir", k, text) for k, text in enumerate(bench, 1)]
+        self._sources = [f"vd{k}" for k in range(self.drives)]
+        self._vectors = [f"v({prefix}{i})" for prefix in RECORDED for i in range(self.states)]
+        self._lines, self._library = lines, library
+        self._settled = 0
+        self.session = Session(lines, library)
+
+    def rest(self, drive_volt: Tensor, cancel: Event | None = None) -> tuple[Tensor, Tensor]:
+        """Settle the circuit.
+
+        Args:
+            drive_volt: what the DACs put out, shape ``(samples, m)``.
+            cancel: as in :meth:`Session.sweep`.
+
+        Returns:
+            amplifier and activation outputs at rest in volts, each of shape ``(samples, n)``, float64.
+
+        Raises:
+            NgspiceError: as :meth:`Session.sweep`.
+            ValueError: for another shape, or a drive that is not finite.
+        """
+        volts = drive_volt.detach().to("cpu", torch.float64).numpy()
+        if self._settled > RENEW_AFTER and self.session.alive:
+            self.session.close()
+            self.session, self._settled = Session(self._lines, self._library), 0
+        self._settled += len(volts)
+        found = torch.from_numpy(self.session.sweep(self._sources, volts, self._vectors, cancel=cancel).copy())
+        return found[:, : self.states], found[:, self.states :]
+
+    def close(self) -> None:
+        """End the worker; nothing if it has ended."""
+        self.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _count(lines: list[Line], kind: str) -> int:
+    """Return how many devices ``kind0``, ``kind1``, … there are."""
+    return sum(bool(re.match(rf"(?i){kind}\d+\s", line.text)) for line in lines)
 
 
 def settle(simulator: Ngspice, folder: Path, states: int, sample: int, cancel: Event | None = None) -> Waveform:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from equilog import circuit
+from equilog.circuit import sky130
 from equilog.circuit.library import Library, find_library
 from equilog.circuit.ngspice import Ngspice, NgspiceMissingError, find_ngspice
 from equilog.devices.device import BaseDevice, Cell, Settled
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip, ProgrammedLayer
 from equilog.hardware.twin import adc, dac
+
+Blocks = Literal["macro", "transistors"]
 
 
 class NgspiceDevice(BaseDevice):
@@ -30,20 +33,36 @@ class NgspiceDevice(BaseDevice):
         simulator: the one on this machine unless given.
         folder: keep the circuit and the bench of the last settling here; a temporary folder otherwise.
         library: False to start the simulator each time.
+        blocks: what amplifiers and activations are: ``macro`` models that the twin solves digit for digit, or SKY130
+            ``transistors``, for a chip of :func:`equilog.circuit.sky130.characterised_spec`; the simulator is then
+            started each time.
 
     Raises:
         NgspiceMissingError: if no simulator is found.
+        Sky130MissingError: if transistors are asked for and their models are not installed.
+        ValueError: for other blocks.
     """
 
     name = "ngspice"
 
     def __init__(
-        self, chip: Chip, simulator: Ngspice | None = None, folder: Path | None = None, *, library: bool = True
+        self,
+        chip: Chip,
+        simulator: Ngspice | None = None,
+        folder: Path | None = None,
+        *,
+        library: bool = True,
+        blocks: Blocks = "macro",
     ) -> None:
+        if blocks not in get_args(Blocks):
+            raise ValueError(f"blocks = {blocks!r}: expected one of {', '.join(get_args(Blocks))}")
+        if blocks == "transistors":
+            sky130.require()
+        self.blocks = blocks
         self.simulator = simulator or find_ngspice()
         self.folder = folder
         self._programmer = TwinDevice(chip)
-        self._library = _library_like(self.simulator) if library and folder is None else None
+        self._library = _library_like(self.simulator) if library and folder is None and blocks == "macro" else None
         self._session: circuit.LibrarySession | None = None
         self._loaded: ProgrammedLayer | None = None
 
@@ -76,7 +95,8 @@ class NgspiceDevice(BaseDevice):
         else:
             with tempfile.TemporaryDirectory(prefix="equilog-circuit-") as scratch:
                 folder = self.folder or Path(scratch)
-                circuit.write_circuit(layer, folder, rest=played)
+                write = sky130.write_transistor_circuit if self.blocks == "transistors" else circuit.write_circuit
+                write(layer, folder, rest=played)
                 v, s = circuit.rest(self.simulator, folder, layer.states, len(played))
         z = s / float(layer.spec.activation.v_out_volt)
         return self.corrected(Settled(v / float(layer.spec.activation.v_scale_volt), z, adc(layer, z)))

@@ -2,6 +2,7 @@
 
 import math
 import re
+import subprocess
 from dataclasses import dataclass, replace
 from importlib import resources
 
@@ -148,7 +149,6 @@ set numdgt=12
 run
 wrdata pair.txt v(out)
 write pair.raw v(in) v(out)
-{after}
 quit 0
 .endc
 .end
@@ -158,9 +158,9 @@ quit 0
 def characterise(simulator, folder, points, reach):
     """Sweep the pair as a user would, and return what ``wrdata`` wrote."""
     step = 2 * reach / (points - 1)
-    keep = f"shell cp pair.txt {folder}/pair.txt"  # the simulator works in a copy of the folder
-    (folder / "pair.cir").write_text(PAIR.format(start=-reach, stop=reach + step / 4, step=step, after=keep))
-    (plot,) = simulator.run(folder, "pair.cir", "pair.raw")
+    (folder / "pair.cir").write_text(PAIR.format(start=-reach, stop=reach + step / 4, step=step))
+    (plot,) = simulator.run(folder, "pair.cir", "pair.raw")  # in a copy of the folder, which is gone
+    subprocess.run([simulator.program, "-n", "-b", "pair.cir"], cwd=folder, capture_output=True, check=False)
     return folder / "pair.txt", *(torch.from_numpy(plot[name].copy()) for name in ("v(in)", "v(out)"))
 
 
