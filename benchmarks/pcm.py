@@ -5,9 +5,9 @@
 
 Arrays of devices, all asked for the same conductance, are programmed and read at several ages by equilog's effects
 (preset pcm) and by aihwkit's PCMLikeNoiseModel, and set against the formulas of Nandakumar et al. (ICECS 2019),
-integrated numerically over the programming error. The statistics are mean and standard deviation of the conductance over devices,
-and the standard deviation of repeated reads of one device. `z` is the difference divided by the sampling error of that
-difference: beyond ±4 the two do not describe the same thing.
+integrated numerically over the programming error. The statistics are mean and standard deviation of the conductance
+over devices, and the standard deviation of repeated reads of one device. `z` is the difference divided by the sampling
+error of that difference: beyond ±4 the two do not describe the same thing.
 """
 
 from __future__ import annotations
