@@ -20,7 +20,7 @@ from equilog.hardware.effects import DEVICE_EFFECTS, Devices
 from equilog.hardware.effects.converter import analog_to_digital, digital_to_analog, sample_inl
 from equilog.hardware.effects.programming_error import programming_sigma
 from equilog.hardware.effects.read_noise import read_sigma
-from equilog.hardware.many_chips import DeviceLaw, ManyChips
+from equilog.hardware.many_chips import DeviceLaw, ManyChips, uniform_product
 from equilog.hardware.quantise import round_through
 from equilog.hardware.spec import Spec
 
@@ -100,7 +100,8 @@ class AnalogLinear(nn.Module):
             levels = None if bar.levels is None else int(bar.levels)
             law = DeviceLaw(low, float(bar.g_max_siemens), float(largest) / span, levels, sigmas)
             white = torch.randn((len(x), len(self.weight)), generator=when.reads, dtype=drive.dtype)
-            return self._reported(ManyChips.apply(drive, self.weight, white, law), largest, None, when)
+            many = uniform_product if law.uniform else ManyChips.apply
+            return self._reported(many(drive, self.weight, white, law), largest, None, when)
         noisy = any(e.present(bar) for e in DEVICE_EFFECTS if e.name in ("programming-error", "read-noise"))
         weight: Tensor = self.weight
         unit = float(largest) / span

@@ -36,6 +36,11 @@ class DeviceLaw:
     levels: int | None
     sigmas: tuple[tuple[float, ...], ...]
 
+    @property
+    def uniform(self) -> bool:
+        """Whether all devices have the same standard deviation, whatever they carry."""
+        return all(len(law) == 1 for law in self.sigmas)
+
     def conductance(self, weight: Tensor) -> Tensor:
         """Return G of the devices that carry the weights, in siemens."""
         g = weight.abs().mul_(1 / self.unit)
@@ -68,6 +73,17 @@ class DeviceLaw:
                 derivative = tuple(k * c for k, c in enumerate(law))[1:]
                 slope.addcmul_(sigma, _horner(x, derivative), value=2 / self.high)
         return total, slope
+
+
+def uniform_product(drive: Tensor, weight: Tensor, white: Tensor, law: DeviceLaw) -> Tensor:
+    """Return y, as :class:`ManyChips`, where σ is the same for all devices: its sum over them needs no product."""
+    if law.levels is not None:
+        rounded = law.realised(weight.detach(), law.conductance(weight.detach()))
+        weight = weight + (rounded - weight).detach()
+    both = 2 * sum(sigma[0] ** 2 for sigma in law.sigmas)
+    power = drive.square().sum(1, keepdim=True)
+    root = (power * (both * law.unit**2) + torch.finfo(power.dtype).tiny).sqrt()
+    return torch.addcmul(drive @ weight.T, white, root)
 
 
 class ManyChips(torch.autograd.Function):

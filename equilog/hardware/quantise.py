@@ -7,6 +7,8 @@ estimate; gradcheck does not apply to it. Clipping keeps its true gradient.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -21,8 +23,22 @@ def convert(x: Tensor, bits: int) -> Tensor:
 
     Codes run from ``−(2^(bits−1) − 1)`` to ``+(2^(bits−1) − 1)``, so zero is a code; values beyond ±1 clip.
     """
-    top = 2 ** (bits - 1) - 1
-    return round_through(torch.clamp(x, -1, 1) * top) / top
+    converted: Tensor = _Convert.apply(x, 2 ** (bits - 1) - 1)
+    return converted
+
+
+class _Convert(torch.autograd.Function):
+    """Clip to ±1, round to multiples of 1/top; the gradient passes where nothing clips. Five passes instead of ten."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, top: int) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.clamp(x, -1, 1).mul_(top).round_().div_(top)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return torch.where(x.abs() <= 1, grad, 0.0), None
 
 
 def to_levels(x: Tensor, low: float, high: float, levels: int) -> Tensor:

@@ -50,10 +50,16 @@ def test_many_chips_have_the_spread_of_real_ones(read_noise):
     assert torch.allclose(many.mean(0), chips.mean(0), atol=0.15 * float(chips.std(0).max()))
 
 
-def test_the_blocked_product_is_the_plain_one():
-    """1/f noise of no size takes the way over the tape; without it the blocked way is taken."""
+UNIFORM = {"crossbar.programming_sigma": {"coefficients_siemens": [5e-7], "source": "test"}}
+
+
+@pytest.mark.parametrize(
+    "sigma", [{}, UNIFORM, UNIFORM | {"crossbar.levels": None}], ids=["state", "uniform", "analog"]
+)
+def test_the_quick_products_are_the_plain_one(sigma):
+    """1/f noise of no size takes the way over the tape; without it the quick ways are taken."""
     nothing = {"flicker": {"coefficient": 0.0, "exponent": 0.5, "cap": 0.2, "read_second": 1e-6}}
-    blocked, plain = layer(), layer({"crossbar.read_noise": nothing})
+    blocked, plain = layer(sigma), layer(sigma | {"crossbar.read_noise": nothing})
     x = drives(7, 5).requires_grad_()
     found = []
     for made in (blocked, plain):
