@@ -7,7 +7,9 @@
     rest     resting points of one chip, per sample: the static twin, converters and solver included, on a batch,
              against ngspice's .op of the same netlist: the time of one more sample, without reading the netlist.
     time     transients of one chip over 20 time constants, per sample, against ngspice's .tran of the same netlist.
-    step     a training step (forward, backward) of a hybrid model, ideal and through the static twin of a new chip.
+    step     a training step (forward, backward) of a hybrid model, ideal and through the static twin of a new chip: of
+             the technology, of one with every static effect (preset pcm with 64 levels and converter flaws, read with
+             noise), and with resistive wires as well, whose equations are solved anew for every chip.
     product  a training step (forward, backward, update) of one noisy quantised layer: AnalogLinear and aihwkit's
              inference tiles with a weight modifier of the same size; AnalogLinear with the technology's own levels and
              state-dependent errors, and nn.Linear, for scale.
@@ -34,7 +36,7 @@ from equilog import circuit
 from equilog.cells import CircuitCell
 from equilog.circuit.ngspice import find_ngspice
 from equilog.equilibrium import Auto, EquilibriumLayer
-from equilog.hardware import Chip, ProgrammedLayer, Spec, load_spec
+from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, load_spec, without
 from equilog.hardware.linear import AnalogLinear
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac, static_system
@@ -139,8 +141,8 @@ def in_time(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> li
     duration = 20 * layer.time_constant_second
 
     @torch.no_grad()
-    def twin() -> None:
-        moving = Transient(layer, played, tolerance=TOLERANCE)
+    def twin(dtype: torch.dtype) -> None:
+        moving = Transient(layer, played, tolerance=TOLERANCE, dtype=dtype)
         for _ in moving.states(moving.grid(duration)):
             pass
 
@@ -151,19 +153,21 @@ def in_time(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> li
         begin = time.perf_counter()
         wave = circuit.settle(simulator, folder, states, 0)
         spice = time.perf_counter() - begin
-        twin_volt = Transient(layer, played[:1], tolerance=TOLERANCE).at(wave.time_second).v_volt[:, 0]
-        error = float((wave.v_volt - twin_volt).abs().max()) / float(spec.activation.v_scale_volt)
-    second = statistics.median(repeated(twin, args.repeats)) / batch
-    return [
-        {
-            "part": "time",
-            "case": f"n = {states}, 20 τ, batch {batch}",
-            "twin_second": second,
-            "ngspice_second": spice,
-            "ratio": spice / second,
-            "agreement": error,
-        }
-    ]
+    rows = []
+    for name, dtype in (("float64", torch.float64), ("float32", torch.float32)):
+        twin_volt = Transient(layer, played[:1], tolerance=TOLERANCE, dtype=dtype).at(wave.time_second).v_volt[:, 0]
+        second = statistics.median(repeated(lambda dtype=dtype: twin(dtype), args.repeats)) / batch
+        rows.append(
+            {
+                "part": "time",
+                "case": f"n = {states}, 20 τ, batch {batch}, {name}",
+                "twin_second": second,
+                "ngspice_second": spice,
+                "ratio": spice / second,
+                "agreement": float((wave.v_volt - twin_volt).abs().max()) / float(spec.activation.v_scale_volt),
+            }
+        )
+    return rows
 
 
 def step(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[Row]:
@@ -177,21 +181,31 @@ def step(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[
     y = torch.randint(0, classes, (batch,))
     seeds = iter(range(10**9))
 
-    def one(chip: Chip | None) -> None:
+    def one(of: Spec | None) -> None:
         model.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(model(x, chip), y).backward()
+        layer = None if of is None else model.program(Chip(of, next(seeds)), Conditions(3600.0, 320.0, reads))
+        nn.functional.cross_entropy(model(x, layer), y).backward()
 
-    times = interleave(
-        {"ideal": lambda: one(None), "twin": lambda: one(Chip(spec, next(seeds)))}, args.repeats, args.budget
-    )
+    pcm, reads = load_spec("pcm"), torch.Generator().manual_seed(args.seed)
+    flaws = {"inl_lsb": 0.5, "noise_volt": 1e-3}
+    everything = pcm.changed(crossbar={"levels": 64}, dac=flaws, adc=flaws)
+    technologies: dict[str, Spec | None] = {
+        "ideal": None,
+        f"{spec.name} an hour old": spec,
+        "every static effect but wires": without(everything, "wires"),
+        "wires too": everything,
+    }
+    times = interleave({k: (lambda v=v: one(v)) for k, v in technologies.items()}, args.repeats, args.budget)
     return [
         {
             "part": "step",
-            "case": f"n = {states}, {drives} drives, batch {batch}",
+            "case": f"n = {states}, {drives} drives, batch {batch}, {name}",
             "ideal_second": times["ideal"].median,
-            "twin_second": times["twin"].median,
-            "ratio": times["twin"].over(times["ideal"]),
+            "twin_second": times[name].median,
+            "ratio": times[name].over(times["ideal"]),
         }
+        for name in technologies
+        if name != "ideal"
     ]
 
 

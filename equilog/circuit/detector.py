@@ -38,7 +38,12 @@ QUICK = 1e-4
 
 
 def write_detector(
-    layer: ProgrammedLayer, folder: Path, *, settle: Tensor | None = None, duration_second: float | None = None
+    layer: ProgrammedLayer,
+    folder: Path,
+    *,
+    settle: Tensor | None = None,
+    duration_second: float | None = None,
+    start_second: float = 0.0,
 ) -> list[Path]:
     """Write the detector into the folder of the layer's circuit, and a test bench for each sample.
 
@@ -47,6 +52,7 @@ def write_detector(
         folder: where its circuit is. Files of the same names are replaced, benches of an earlier call removed.
         settle: drives as played, shape ``(samples, m)``, for ``detect_K.cir``.
         duration_second: length of the transients; until just past the timeout unless given.
+        start_second: when the network is released from its reset, from which the detector's times count.
 
     Returns:
         the files written.
@@ -58,7 +64,7 @@ def write_detector(
         stale.unlink()
     text = {
         "detector.lib": (resources.files("equilog.circuit") / "detector.lib").read_text(encoding="utf-8"),
-        "detector.cir": "\n".join(detector_lines(layer)) + "\n",
+        "detector.cir": "\n".join(detector_lines(layer, start_second)) + "\n",
     }
     if settle is not None:
         timeout = float(detector_of(layer).timeout_second)
@@ -73,8 +79,8 @@ def write_detector(
     return paths
 
 
-def detector_lines(layer: ProgrammedLayer) -> list[str]:
-    """Return the detector of a chip as deck lines, to stand after ``.include layer.cir``.
+def detector_lines(layer: ProgrammedLayer, start_second: float = 0.0) -> list[str]:
+    """Return the detector of a chip as deck lines, to stand after ``.include layer.cir``; arguments as above.
 
     Raises:
         ValueError: if the technology has no detector.
@@ -92,11 +98,12 @@ def detector_lines(layer: ProgrammedLayer) -> list[str]:
     for i, (high, low) in enumerate(comparator_limits(layer).T.tolist()):
         lines += [f"Xd{i} v{i} still comparator_pair {shared}", f"+ high={_number(high)} low={_number(low)}"]
     hold = max(float(detector.hold_second), QUICK * window)
+    start = f" start={_number(start_second)}" if start_second else ""
     lines += [
         "",
         "* Timer, armed after one window.",
         f"Xtimer still settled hold_timer window={_number(window)} hold={_number(hold)}",
-        f"+ timeout={_number(detector.timeout_second)} quick={_number(QUICK * window)}",
+        f"+ timeout={_number(detector.timeout_second)} quick={_number(QUICK * window)}{start}",
     ]
     return lines
 
@@ -117,9 +124,14 @@ def report_second(plot: Plot) -> float:
         NgspiceError: if the transient did not record ``settled``.
     """
     try:
-        time, settled = plot["time"], plot["v(settled)"]
+        return rise_second(plot, "v(settled)")
     except KeyError as missing:
         raise NgspiceError(f"the transient does not record the detector's output: {missing.args[0]}") from None
+
+
+def rise_second(plot: Plot, name: str) -> float:
+    """Return when a recorded voltage first passes 0.5 V, inf if it does not; ``KeyError`` if it was not recorded."""
+    time, settled = plot["time"], plot[name]
     above = np.flatnonzero(settled >= 0.5)
     if not len(above):
         return math.inf

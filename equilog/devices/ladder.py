@@ -1,6 +1,6 @@
 """The ladder of truth: each rung is computed independently and must agree with the one before it.
 
-    ideal → twin at rest → twin in time → ngspice at rest → ngspice in time
+    ideal → twin at rest → twin in time → ngspice at rest → ngspice in time → ngspice, whole chain
 
 The first step is what the hardware costs and has no tolerance; every later one is a proof, with a tolerance.
 Voltages are compared in units of full scale: V_a at amplifier outputs, V_s at activation outputs.
@@ -22,10 +22,20 @@ import torch
 from torch import Tensor
 
 from equilog import circuit
+from equilog.circuit.chain import (
+    ChainRun,
+    TwinChain,
+    chain,
+    code_size,
+    codes,
+    dac_time_constant_second,
+    twin_chain,
+    write_chain,
+)
 from equilog.circuit.ngspice import Ngspice, NgspiceMissingError, find_ngspice
 from equilog.devices.device import Settled, run_on
 from equilog.devices.digital import DigitalDevice
-from equilog.devices.ladder_report import LadderReport, NodeError, Rung, Settling
+from equilog.devices.ladder_report import ChainFindings, LadderReport, NodeError, Rung, Settling
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip, ProgrammedLayer
 from equilog.hardware.transient import Transient
@@ -34,6 +44,8 @@ from equilog.model import HybridDEQ
 
 TOLERANCE_AT_REST = 1e-6
 TOLERANCE_IN_TIME = 1e-4
+TOLERANCE_OF_REPORT = 0.01
+"""Of the detector, as a fraction of the twin's report."""
 # Enough to time the settling of every sample; the waveforms set against ngspice are integrated more finely.
 WATCH_STEPS_PER_TAU = 40
 
@@ -66,6 +78,7 @@ def verify(
     y: Tensor | None = None,
     *,
     settle_samples: int = 4,
+    chain_samples: int | None = None,
     folder: str | Path | None = None,
     simulator: Ngspice | None = None,
     progress: Callable[[str, float], None] | None = None,
@@ -78,6 +91,8 @@ def verify(
         x: inputs; all are settled at rest on every rung.
         y: class indices, for accuracies; none otherwise.
         settle_samples: how many of the first inputs ngspice also settles in time.
+        chain_samples: how many of the first inputs ngspice takes through the whole chain, from drive to codes; as many
+            as it settles in time unless given. None where the technology has no detector.
         folder: where to keep the circuit and its test benches; a temporary folder otherwise.
         simulator: ngspice; searched for unless given. Without one the report says that nothing is verified.
         progress: called with a phrase and a fraction as the work goes on.
@@ -129,7 +144,10 @@ def verify(
         )
         return Ladder(report, [])
 
-    runs = _simulate(simulator, layer, played, settle_samples, settling, None if folder is None else Path(folder), tell)
+    asked = drive.detach().double()[: settle_samples if chain_samples is None else chain_samples]
+    expected = twin_chain(layer, asked) if layer.spec.detector is not None and len(asked) else None
+    place = None if folder is None else Path(folder)
+    runs = _simulate(simulator, layer, played, settle_samples, settling, asked, expected, place, tell)
     v_a, v_s = moving.v_a, float(chip.spec.activation.v_out_volt)
     real = Settled(runs.v / v_a, runs.s / v_s, adc(layer, runs.s / v_s))
     rungs.append(
@@ -148,6 +166,10 @@ def verify(
                 tolerance=TOLERANCE_IN_TIME,
             )
         )
+    through = None
+    if expected is not None:
+        rung, through = _chain_rung(layer, expected, runs.chains, twin)
+        rungs.append(rung)
     report = LadderReport(
         simulator=f"ngspice {simulator.version}",
         samples=len(x),
@@ -158,6 +180,7 @@ def verify(
         sample_errors=(real.p - twin.p).abs().amax(1).tolist(),
         codes_equal=float((real.read == twin.read).double().mean()),
         clipped_drives=_clipped(drive),
+        chain=through,
     )
     tell("verified" if report.verified else "compared", 1.0)
     return Ladder(report, waves)
@@ -174,6 +197,7 @@ class _Runs:
     v: Tensor
     s: Tensor
     waveforms: list[circuit.Waveform]
+    chains: list[ChainRun]
 
 
 def _simulate(
@@ -182,6 +206,8 @@ def _simulate(
     played: Tensor,
     settle_samples: int,
     settling: Settling,
+    asked: Tensor,
+    expected: TwinChain | None,
     folder: Path | None,
     tell: Callable[[str, float], None],
 ) -> _Runs:
@@ -196,7 +222,11 @@ def _simulate(
         cancel = Event()
         at_rest = pool.submit(circuit.rest, simulator, place, layer.states, len(played), cancel)
         in_time = [pool.submit(circuit.settle, simulator, place, layer.states, k, cancel) for k in range(count)]
-        jobs: list[Future[Any]] = [at_rest, *in_time]
+        through = []
+        if expected is not None:
+            write_chain(layer, place / "chain", drive=asked, report=expected.report_second)
+            through = [pool.submit(chain, simulator, place / "chain", k, cancel) for k in range(len(asked))]
+        jobs: list[Future[Any]] = [at_rest, *in_time, *through]
         try:
             for done, finished in enumerate(as_completed(jobs)):
                 finished.result()
@@ -206,7 +236,7 @@ def _simulate(
             pool.shutdown(cancel_futures=True)
             raise
         v, s = at_rest.result()
-        return _Runs(v, s, [job.result() for job in in_time])
+        return _Runs(v, s, [job.result() for job in in_time], [job.result() for job in through])
 
 
 def _watch(moving: Transient, layer: ProgrammedLayer, twin: Settled) -> tuple[Settling, Tensor]:
@@ -243,6 +273,54 @@ def _waveforms(layer: ProgrammedLayer, played: Tensor, simulated: list[circuit.W
         twin = moving.at(wave.time_second).v_volt[:, 0]
         found.append(Waveforms(k, wave.time_second, twin / moving.v_a, wave.v_volt / moving.v_a))
     return found
+
+
+def _chain_rung(
+    layer: ProgrammedLayer, ours: TwinChain, theirs: list[ChainRun], twin: Settled
+) -> tuple[Rung, ChainFindings]:
+    """Set what was held and converted in ngspice against the twin at its own detector's report, and at rest."""
+    tolerance, one = TOLERANCE_IN_TIME, code_size(layer)
+    reported = ours.report_second.isfinite().tolist()
+    both = [k for k, run in enumerate(theirs) if run.codes is not None and reported[k]]
+    differ = sum((run.codes is not None) != reported[k] for k, run in enumerate(theirs))
+    found = [run.codes for k, run in enumerate(theirs) if run.codes is not None and reported[k]]
+    read = torch.stack(found) if found else torch.zeros(0, layer.states, dtype=torch.int64)
+    held = torch.stack([theirs[k].held_volt for k in both]) if both else read.double()
+    held, kept = held / float(layer.spec.activation.v_out_volt), ours.held[both]
+    gap = (held - kept).abs()
+    ends = codes(layer, kept - tolerance), codes(layer, kept + tolerance)
+    wrong = (read < torch.minimum(*ends)) | (read > torch.maximum(*ends))
+    apart = (read - ours.codes[both]).abs()
+    seen = torch.tensor([theirs[k].report_second for k in both], dtype=torch.float64)
+    due = ours.report_second[both] + dac_time_constant_second(layer)
+    late = ((seen - due) / due).abs()
+    findings = ChainFindings(
+        samples=len(theirs),
+        reported=len(both),
+        timeouts_differ=differ,
+        codes=read.numel(),
+        codes_equal=int((apart == 0).sum()),
+        codes_equal_at_rest=int((read == codes(layer, twin.z[both])).sum()),
+        codes_wrong=int(wrong.sum()),
+        largest_difference=int(apart.max()) if both else 0,
+        held_from_rest=float((held - twin.z[both]).abs().max()) / one if both else None,
+        report_error=float(late.max()) if both else None,
+    )
+    name = "ngspice, whole chain"
+    if not both:
+        return Rung(rung=name, compared_with="twin in time", agrees=None if not differ else False), findings
+    # A wrong code counts as far as it is off.
+    worst = max(float(gap.max()), float((apart * wrong).max()) * one)
+    good = worst <= tolerance and not differ and not wrong.any() and float(late.max()) <= TOLERANCE_OF_REPORT
+    rung = Rung(
+        rung=name,
+        compared_with="twin in time",
+        max_error=worst,
+        rms_error=float((gap**2).mean().sqrt()),
+        tolerance=tolerance,
+        agrees=bool(good),
+    )
+    return rung, findings
 
 
 def _compare(

@@ -69,6 +69,44 @@ class Settling(Strict):
         return self.spectral_abscissa_per_second < 0
 
 
+class ChainFindings(Strict):
+    """Samples through the whole chain, from drive to codes, in ngspice and in the twin in time.
+
+    States and codes are compared each at its own detector's report, and besides with those of the twin at rest.
+    """
+
+    samples: int
+    reported: int
+    """samples that the detector reported in both; only these have codes"""
+    timeouts_differ: int
+    """samples reported in one and not in the other"""
+    codes: int
+    """ADC codes compared"""
+    codes_equal: int
+    codes_equal_at_rest: int
+    codes_wrong: int
+    """codes outside those of the twin's held state less and plus the tolerance of the rung"""
+    largest_difference: int
+    """in codes"""
+    held_from_rest: float | None = None
+    """largest distance of a held state from the twin at rest, in codes; None without a report"""
+    report_error: float | None = None
+    """largest difference of the report from the twin's, as a fraction of it"""
+
+    def __str__(self) -> str:
+        text = (
+            f"whole chain: {self.codes_equal} of {self.codes} codes equal, {self.codes_equal_at_rest} to those at rest"
+        )
+        if self.held_from_rest is not None and self.report_error is not None:
+            text += f"; held within {self.held_from_rest:.2g} codes of rest; reports within {self.report_error:.1e}"
+        if self.held_from_rest is not None and self.held_from_rest > 0.5:
+            text += "; THE DETECTOR REPORTS TOO EARLY: lower its threshold or lengthen window or hold"
+        silent = self.samples - self.reported
+        if silent:
+            text += f"; {silent} of {self.samples} samples timed out, {self.timeouts_differ} of them in one only"
+        return text
+
+
 class LadderReport(Strict):
     """Everything :func:`equilog.devices.verify` measured."""
 
@@ -82,6 +120,7 @@ class LadderReport(Strict):
     sample_errors: list[float] = Field(default_factory=list)
     codes_equal: float | None = None
     clipped_drives: float = 0.0
+    chain: ChainFindings | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -100,15 +139,17 @@ class LadderReport(Strict):
         return next((r for r in self.rungs if r.rung == name), None)
 
     def __str__(self) -> str:
-        lines = [f"{'rung':<17} {'against':<14} {'max error':>10} {'tolerance':>10} {'':<5} accuracy"]
+        lines = [f"{'rung':<21} {'against':<14} {'max error':>10} {'tolerance':>10} {'':<5} accuracy"]
         for r in self.rungs:
             error = "" if r.max_error is None else f"{r.max_error:.1e}"
             tolerance = "" if r.tolerance is None else f"{r.tolerance:.0e}"
             verdict = {None: "", True: "ok", False: "FAILS"}[r.agrees]
             accuracy = "" if r.accuracy is None else f"{r.accuracy:.4f}"
             lines.append(
-                f"{r.rung:<17} {r.compared_with or '':<14} {error:>10} {tolerance:>10} {verdict:<5} {accuracy}"
+                f"{r.rung:<21} {r.compared_with or '':<14} {error:>10} {tolerance:>10} {verdict:<5} {accuracy}"
             )
+        if self.chain is not None:
+            lines.append(str(self.chain))
         if not self.settling.stable:
             lines.append("UNSTABLE: a pole of the linearised circuit lies in the right half plane")
         if self.simulator is None:
