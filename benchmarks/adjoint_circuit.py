@@ -28,7 +28,7 @@ from equilog.circuit.adjoint import adjoint_circuit, adjoint_gradient, adjoint_t
 from equilog.equilibrium import Auto, EquilibriumLayer
 from equilog.equilibrium.reference_problems import monotone_weight
 from equilog.hardware import Chip, ProgrammedLayer, Spec, load_spec, program
-from equilog.hardware.spec import spec_from_data
+from equilog.hardware.technology.spec import spec_from_data
 from equilog.hardware.twin import static_system
 
 SETTLE = EquilibriumLayer(Auto(rtol=1e-13, atol=1e-14), on_failure="raise")

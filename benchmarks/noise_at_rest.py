@@ -7,7 +7,7 @@ Monotone weights with a skew part of norm 2 on a chip of `--preset`, programmed 
 unstable. Milliseconds of processor time for a sample, on one thread, median of the repetitions, programming and
 settling not counted; a batch of up to 64 where a sample is quick. Errors are relative, of rms values, against the exact
 solution: the worst neuron's, and that of the root of the expected displacement. `draw` is one draw of
-:func:`equilog.hardware.noise_draw.draw_noise`; its errors are those of its exact covariance at 4 steps. Prints a table
+:func:`equilog.hardware.noise.draw.draw_noise`; its errors are those of its exact covariance at 4 steps. Prints a table
 and writes JSON.
 """
 
@@ -28,8 +28,8 @@ from torch import Tensor
 from equilog.equilibrium import EquilibriumLayer
 from equilog.hardware import Chip, ProgrammedLayer, load_spec, program, without
 from equilog.hardware.noise import NoiseAtRest, noise_at_rest
-from equilog.hardware.noise_draw import draw_noise, perturbation
-from equilog.hardware.noise_model import linear_circuit
+from equilog.hardware.noise.draw import draw_noise, perturbation
+from equilog.hardware.noise.model import linear_circuit
 from equilog.hardware.twin import static_system
 
 BATCHES = {32: 64, 64: 32, 128: 8}

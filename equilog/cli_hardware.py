@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from equilog.hardware import Figure, Spec
-from equilog.hardware.blocks import ClampedLog, MeasuredCurve, Polynomial
-from equilog.hardware.check import Checked
+from equilog.hardware.technology.blocks import ClampedLog, MeasuredCurve, Polynomial
+from equilog.hardware.technology.check import Checked
 from equilog.names import Strict
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

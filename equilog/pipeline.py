@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from equilog import circuit
+from equilog.circuit.chain import twin_chain, write_chain
 from equilog.cost import CostReport, estimate
 from equilog.devices.ladder import classify_on, verify
 from equilog.devices.ladder_report import LadderReport
 from equilog.devices.twin import TwinDevice
-from equilog.hardware import Chip, Spec, load_spec
+from equilog.hardware import Chip, ProgrammedLayer, Spec, load_spec
 from equilog.hardware.twin import dac
 from equilog.model import HybridDEQ
 from equilog.names import UserError
@@ -28,6 +29,7 @@ from equilog.training import fit
 Progress = Callable[[str, float], None]
 # Chips on which accuracy is measured; far from the seeds that people choose for the one they build.
 UNSEEN_CHIPS = 1_000_000
+TARGETS = ("spice", "chain", "transistors", "board")
 
 
 def run(
@@ -102,17 +104,63 @@ def _check_place(folder: RunFolder, config: RunConfig, spec: Spec, *, resume: bo
         )
 
 
-def compile_run(folder: RunFolder, data: Data | None = None) -> list[Path]:
-    """Write the circuit of a trained run, with test benches for its verification samples."""
+def compile_run(folder: RunFolder, data: Data | None = None, target: str = "spice") -> list[Path]:
+    """Write the circuit of a trained run, with test benches for its verification samples.
+
+    Args:
+        folder: the run.
+        data: its data; loaded unless given.
+        target: "spice" for the network of blocks in ``circuit/``; in a folder of its own within that, "chain" for
+            everything from code to code, "transistors" for SKY130 ones in the place of blocks, on a chip of their own
+            technology with the run's seed, "board" for a board of parts.
+
+    Returns:
+        the files written.
+
+    Raises:
+        UserError: for a technology that the target cannot be made of, or if an extra is missing.
+        ValueError: for another target.
+    """
+    if target not in TARGETS:
+        raise ValueError(f"target = {target!r}: expected one of {', '.join(TARGETS)}")
     config, model = folder.config(), folder.load_model()
     data = data or load_data(config)
-    device = TwinDevice(folder.chip())
+    device = TwinDevice(_transistor_chip(config.chip_seed) if target == "transistors" else folder.chip())
     device.program(model.cell)
+    layer, count = device.layer, config.verify.settle_samples
     with torch.no_grad():
-        played = dac(device.layer, model.parameterize(data.test_x[: config.verify.rest_samples]).double())
-    return circuit.write_circuit(
-        device.layer, folder.circuit, rest=played, settle=played[: config.verify.settle_samples]
-    )
+        drive = model.parameterize(data.test_x[: config.verify.rest_samples]).double()
+    played, place = dac(layer, drive), folder.circuit / target
+    if target == "chain":
+        return _compile_chain(layer, place, drive[:count])
+    if target == "board":
+        from equilog.circuit.board import write_board  # noqa: PLC0415  # its libraries are an extra's
+
+        return write_board(layer, place)
+    if target == "transistors":
+        from equilog.circuit.sky130 import write_transistor_circuit  # noqa: PLC0415
+
+        try:
+            return write_transistor_circuit(layer, place, rest=played, settle=played[:count])
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    return circuit.write_circuit(layer, folder.circuit, rest=played, settle=played[:count])
+
+
+def _transistor_chip(seed: int) -> Chip:
+    from equilog.circuit.sky130 import characterised_spec, require  # noqa: PLC0415
+
+    require()
+    return Chip(characterised_spec(), seed)
+
+
+def _compile_chain(layer: ProgrammedLayer, place: Path, drive: Tensor) -> list[Path]:
+    if layer.spec.detector is None:
+        raise UserError(
+            f"technology {layer.spec.name!r} has no detector to say when the chain may convert: give it a `detector` "
+            "block and run again"
+        )
+    return write_chain(layer, place, drive=drive, report=twin_chain(layer, drive).report_second)
 
 
 def verify_run(folder: RunFolder, data: Data | None = None, progress: Progress | None = None) -> LadderReport:

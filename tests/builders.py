@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from equilog.cells import AffineSystem, CircuitCell, MonotoneWeight, Tanh
 from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, load_spec, program
-from equilog.hardware.spec import spec_from_data
+from equilog.hardware.technology.spec import spec_from_data
 from equilog.model import HybridDEQ
 
 

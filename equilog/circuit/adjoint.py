@@ -39,8 +39,8 @@ from equilog.circuit.netlist import OP_OPTIONS, write_circuit
 from equilog.circuit.ngspice import Ngspice, NgspiceError, find_ngspice
 from equilog.hardware import Chip, ProgrammedLayer
 from equilog.hardware.effects import AMPLIFIER_OFFSET
-from equilog.hardware.noise import UnstableChipError
 from equilog.hardware.rest import STEEPEST, at_rest
+from equilog.hardware.transient import UnstableChipError
 from equilog.hardware.twin import static_system
 from equilog.hardware.wires import loaded_conductance
 

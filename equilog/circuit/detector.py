@@ -6,7 +6,7 @@ Files, in a folder that :func:`equilog.circuit.write_circuit` has filled:
     detector.cir    one pair of comparators per neuron, wired together, with this chip's offsets
     detect_K.cir    test bench: transient of sample K from discharged capacitors until the detector has reported
 
-Nodes: ``still`` the wired AND, ``settled`` the detector's output, 0 V or 1 V. What the twin
+Nodes: ``lagI`` neuron I's lagged output, ``still`` the wired AND, ``settled`` the detector's output, 0 V or 1 V. What the twin
 (:mod:`equilog.hardware.detector`) takes for steps takes time here, so that the simulator converges: a comparator turns
 within a few :data:`WIDTH` of its threshold, the timer's reset and output take :data:`QUICK` of the window.
 """
@@ -96,7 +96,7 @@ def detector_lines(layer: ProgrammedLayer, start_second: float = 0.0) -> list[st
         "* Comparators. high, low: threshold plus this chip's offset.",
     ]
     for i, (high, low) in enumerate(comparator_limits(layer).T.tolist()):
-        lines += [f"Xd{i} v{i} still comparator_pair {shared}", f"+ high={_number(high)} low={_number(low)}"]
+        lines += [f"Xd{i} v{i} lag{i} still comparator_pair {shared}", f"+ high={_number(high)} low={_number(low)}"]
     hold = max(float(detector.hold_second), QUICK * window)
     start = f" start={_number(start_second)}" if start_second else ""
     lines += [

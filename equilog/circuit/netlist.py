@@ -28,7 +28,7 @@ from equilog.circuit.curve import with_curve
 from equilog.circuit.noise_bench import NoiseBench, noise_deck
 from equilog.hardware import ProgrammedLayer
 from equilog.hardware.curve import activation_of
-from equilog.hardware.spec import NAME_PATTERN
+from equilog.hardware.technology.spec import NAME_PATTERN
 
 # Tight enough that the simulator's own error lies two decades below what verification allows. Not tighter in current
 # than float64 resolves: 0.1 V across a wire segment of 0.1 Ω rounds to 1e-16 A, and ngspice would iterate for ever.

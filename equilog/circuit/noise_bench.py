@@ -10,7 +10,7 @@ from scipy.constants import Boltzmann, zero_Celsius
 from torch import Tensor
 
 from equilog.hardware import ProgrammedLayer
-from equilog.hardware.noise_model import noise_conditions
+from equilog.hardware.noise.model import noise_conditions
 
 # Enough for a resonance of quality factor 10 to be integrated to a part in a thousand.
 POINTS_PER_DECADE = 60

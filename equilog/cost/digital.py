@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from equilog.cells import CircuitCell
 from equilog.cost.span import Span
 from equilog.equilibrium import Anderson, Chord, Picard
-from equilog.hardware.figure import Figure
+from equilog.hardware.technology.figure import Figure
 from equilog.names import Strict, load_yaml, parse
 
 

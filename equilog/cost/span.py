@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from equilog.hardware.figure import Figure
+from equilog.hardware.technology.figure import Figure
 from equilog.names import Strict
 
 

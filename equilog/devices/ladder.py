@@ -28,7 +28,6 @@ from equilog.circuit.chain import (
     chain,
     code_size,
     codes,
-    dac_time_constant_second,
     twin_chain,
     write_chain,
 )
@@ -292,7 +291,7 @@ def _chain_rung(
     wrong = (read < torch.minimum(*ends)) | (read > torch.maximum(*ends))
     apart = (read - ours.codes[both]).abs()
     seen = torch.tensor([theirs[k].report_second for k in both], dtype=torch.float64)
-    due = ours.report_second[both] + dac_time_constant_second(layer)
+    due = ours.report_second[both]
     late = ((seen - due) / due).abs()
     findings = ChainFindings(
         samples=len(theirs),

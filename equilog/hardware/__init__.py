@@ -3,9 +3,9 @@
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
 from equilog.hardware.effects import only, without
-from equilog.hardware.figure import Figure
 from equilog.hardware.programming import ProgrammedLayer, program
-from equilog.hardware.spec import Spec, load_spec, preset_names
+from equilog.hardware.technology.figure import Figure
+from equilog.hardware.technology.spec import Spec, load_spec, preset_names
 
 __all__ = [
     "Chip",

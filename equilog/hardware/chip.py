@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equilog.hardware.spec import Spec
+from equilog.hardware.technology.spec import Spec
 
 
 @dataclass(frozen=True)

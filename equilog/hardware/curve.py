@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from equilog.cells import Activation, Curve, MonotoneSpline, Tanh
 from equilog.cells.curve import MAX_POINTS
-from equilog.hardware.blocks import MeasuredCurve
+from equilog.hardware.technology.blocks import MeasuredCurve
 from equilog.names import UserError, nearest
 
 if TYPE_CHECKING:

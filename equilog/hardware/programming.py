@@ -26,7 +26,7 @@ from equilog.hardware.conditions import Conditions
 from equilog.hardware.effects import ACTIVATION_GAIN, ACTIVATION_OFFSET, AMPLIFIER_OFFSET, DEVICE_EFFECTS, Devices
 from equilog.hardware.effects.converter import sample_inl
 from equilog.hardware.effects.rounding import feedback_through
-from equilog.hardware.spec import Spec
+from equilog.hardware.technology.spec import Spec
 from equilog.hardware.wires import loaded_conductance
 
 

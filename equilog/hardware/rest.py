@@ -14,9 +14,8 @@ from torch import Tensor
 
 from equilog.cells.curve import check_inside
 from equilog.equilibrium import EquilibriumLayer
-from equilog.hardware.noise import UnstableChipError
 from equilog.hardware.programming import ProgrammedLayer
-from equilog.hardware.transient import Transient
+from equilog.hardware.transient import Transient, UnstableChipError
 from equilog.hardware.twin import static_system
 
 Stability = Literal["steepest", "all", "none"]

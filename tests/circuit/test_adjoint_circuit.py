@@ -20,7 +20,7 @@ from equilog.circuit.adjoint import (
 from equilog.circuit.netlist import OP_OPTIONS, TRAN_OPTIONS
 from equilog.equilibrium import Auto, EquilibriumLayer
 from equilog.hardware import Chip, ProgrammedLayer, program
-from equilog.hardware.noise import UnstableChipError
+from equilog.hardware.transient import UnstableChipError
 from equilog.hardware.twin import static_system
 
 SETTLE = EquilibriumLayer(Auto(rtol=1e-13, atol=1e-14), on_failure="raise")

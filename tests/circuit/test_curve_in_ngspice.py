@@ -17,8 +17,8 @@ from equilog.circuit import rest, write_circuit
 from equilog.circuit.curve import curve_subckt, with_curve
 from equilog.circuit.netlist import OP_OPTIONS
 from equilog.equilibrium import EquilibriumLayer
-from equilog.hardware.blocks import MeasuredCurve
 from equilog.hardware.curve import activation_of, read_curve, spline_of
+from equilog.hardware.technology.blocks import MeasuredCurve
 from equilog.hardware.twin import static_system
 
 V_A, V_S, GAIN, OFFSET = 0.1, 0.2, 1.0371234567891234, -0.0023123456789123457

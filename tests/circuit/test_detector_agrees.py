@@ -159,7 +159,7 @@ def test_the_deck_holds_every_limit_digit_for_digit(tmp_path):
     deck = (tmp_path / "detector.cir").read_text()
     found = [[float(high), float(low)] for high, low in re.findall(r"^\+ high=(\S+) low=(\S+)$", deck, re.M)]
     assert torch.equal(torch.tensor(found, dtype=torch.float64), comparator_limits(layer).T)
-    assert re.findall(r"^Xd\d+ (\S+) still comparator_pair", deck, re.M) == ["v0", "v1", "v2"]
+    assert re.findall(r"^Xd\d+ (\S+ \S+) still comparator_pair", deck, re.M) == ["v0 lag0", "v1 lag1", "v2 lag2"]
 
 
 def test_benches_of_an_earlier_call_are_removed(tmp_path):

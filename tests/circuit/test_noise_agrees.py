@@ -10,9 +10,9 @@ from golden.registry import CASES, Case
 from equilog.circuit import Ngspice, NoiseBench, noise, rest, write_circuit
 from equilog.equilibrium import EquilibriumLayer
 from equilog.hardware import Chip, program
-from equilog.hardware.lyapunov import lyapunov
 from equilog.hardware.noise import noise_at_rest
-from equilog.hardware.noise_model import linear_circuit
+from equilog.hardware.noise.lyapunov import lyapunov
+from equilog.hardware.noise.model import linear_circuit
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import static_system
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from equilog.cli import app
 from equilog.cli_hardware import clamped_log, polynomial, rows
 from equilog.hardware import load_spec, preset_names
-from equilog.hardware.blocks import ClampedLog, Polynomial
+from equilog.hardware.technology.blocks import ClampedLog, Polynomial
 from equilog.names import UserError
 
 

@@ -62,7 +62,7 @@ RELAXATION = {
 }
 MEASURED = {
     "input_volt": [round(0.05 * k - 0.6, 2) for k in range(25)],
-    "output_volt": [0.18 * math.atan(12 * (0.05 * k - 0.6)) + 0.02 * (0.05 * k - 0.6) for k in range(25)],
+    "output_volt": [0.16 * math.atan(12 * (0.05 * k - 0.6)) + 0.02 * (0.05 * k - 0.6) for k in range(25)],
     "source": "test",
 }
 """a sigmoid that is no tanh, with slopes that do not end in zero"""

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from equilog.hardware import Chip, Conditions, load_spec, program
-from equilog.hardware.aihwkit import from_aihwkit, read_aihwkit
+from equilog.hardware.technology.aihwkit import from_aihwkit, read_aihwkit
 from equilog.names import UserError
 
 BASE = load_spec("rram")

@@ -8,8 +8,8 @@ from builders import NO_MISMATCH, drives, normal, spec_with
 from golden.registry import EVERY_STATIC_EFFECT, READ_NOISE
 
 from equilog.hardware import Chip, Conditions, only
-from equilog.hardware.linear import AnalogLinear
-from equilog.hardware.many_chips import DeviceLaw, ManyChips
+from equilog.hardware.product.linear import AnalogLinear
+from equilog.hardware.product.many_chips import DeviceLaw, ManyChips
 
 FINE = {"dac.bits": 20, "adc.bits": 20}
 

@@ -9,9 +9,8 @@ from equilog.cells import Tanh
 from equilog.cells.curve import OutsideCurveError
 from equilog.devices import TwinDevice
 from equilog.hardware import Chip
-from equilog.hardware.noise import UnstableChipError
 from equilog.hardware.rest import STEEPEST, at_rest
-from equilog.hardware.transient import Transient
+from equilog.hardware.transient import Transient, UnstableChipError
 from equilog.hardware.twin import static_system
 
 # An amplifier a hundred times slower than the integrator, and a strong skew part: the map settles, the circuit rings.

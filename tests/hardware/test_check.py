@@ -4,7 +4,7 @@ import pytest
 import yaml
 from builders import spec_data, spec_with
 
-from equilog.hardware.check import check_technology, doubts
+from equilog.hardware.technology.check import check_technology, doubts
 from equilog.names import UserError
 
 # What is changed in the RRAM preset, and the first key of the doubt that it raises.

@@ -11,9 +11,9 @@ from builders import drives, layer_of, normal, spec_data, spec_with
 
 from equilog.cells import Curve, Tanh
 from equilog.hardware import load_spec
-from equilog.hardware.blocks import MeasuredCurve
 from equilog.hardware.curve import SteepCurveWarning, activation_of, read_curve, spline_of
-from equilog.hardware.spec import spec_from_data
+from equilog.hardware.technology.blocks import MeasuredCurve
+from equilog.hardware.technology.spec import spec_from_data
 from equilog.names import UserError
 
 X, Y = (-0.2, -0.05, 0.1, 0.15, 0.3), (-0.19, -0.05, 0.09, 0.125, 0.19)

@@ -13,10 +13,10 @@ from scipy.optimize import brentq
 
 from equilog.equilibrium import EquilibriumLayer
 from equilog.hardware import Chip, program
-from equilog.hardware.blocks import Detector
 from equilog.hardware.chip import Population
 from equilog.hardware.detector import Detection, DetectorWatch, SettlingWatch, band, comparator_limits, watch
-from equilog.hardware.lag import Lag, Step
+from equilog.hardware.detector.lag import Lag, Step
+from equilog.hardware.technology.blocks import Detector
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import static_system
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from equilog.hardware import Chip, load_spec, program, without
 from equilog.hardware.effects import Devices
 from equilog.hardware.effects.rounding import ESeriesRounding, feedback_through
-from equilog.hardware.eseries import MANTISSAS, at_least, nearest, values
+from equilog.hardware.technology.eseries import MANTISSAS, at_least, nearest, values
 from equilog.hardware.twin import dac, static_system
 from equilog.names import UserError
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equilog.hardware import etd
+from equilog.hardware.transient import etd
 
 
 def exact_phi(k, z):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from equilog.hardware.lyapunov import lyapunov, relative_residual
+from equilog.hardware.noise.lyapunov import lyapunov, relative_residual
 
 
 def stable(n, batch, seed, gap):

@@ -15,9 +15,9 @@ from torch.autograd import gradcheck
 
 from equilog.equilibrium import Auto, EquilibriumLayer
 from equilog.hardware import Chip, Conditions, Population, program
-from equilog.hardware.noise import UnstableChipError, noise_at_rest
-from equilog.hardware.noise_model import linear_circuit
-from equilog.hardware.transient import Transient
+from equilog.hardware.noise import noise_at_rest
+from equilog.hardware.noise.model import linear_circuit
+from equilog.hardware.transient import Transient, UnstableChipError
 from equilog.hardware.twin import static_system
 
 WIRES = {"crossbar.wires": {"word_line_ohm": 300.0, "bit_line_ohm": 200.0}}
@@ -178,7 +178,7 @@ def test_a_population_is_its_chips_one_by_one_however_it_is_cut(changes, monkeyp
         alone = noise_at_rest(single, v[c])
         assert torch.allclose(found.covariance_volt2[c], alone.covariance_volt2, rtol=1e-10)
         assert torch.allclose(found.expected_displacement[c], alone.expected_displacement, rtol=1e-10)
-    monkeypatch.setattr("equilog.hardware.noise_model.LARGEST_CHUNK", 2 * 8**2)  # two samples at a time
+    monkeypatch.setattr("equilog.hardware.noise.model.LARGEST_CHUNK", 2 * 8**2)  # two samples at a time
     assert torch.allclose(noise_at_rest(layer, v).covariance_volt2, found.covariance_volt2, rtol=1e-12)
     sampled = noise_at_rest(layer, v, method="sampled", probes=2000)
     assert torch.allclose(sampled.rms_volt, found.rms_volt, rtol=0.1)
@@ -281,7 +281,7 @@ def test_an_unstable_chip_has_no_noise_at_rest_and_that_is_said():
 
 
 def test_beyond_what_is_affordable_it_is_sampled_and_has_no_covariance(monkeypatch):
-    monkeypatch.setattr("equilog.hardware.noise.MOST_EXACT", 2)
+    monkeypatch.setattr("equilog.hardware.noise.at_rest.MOST_EXACT", 2)
     found = noise_at_rest(layer_of(spec_with("rram"), 3, 2), torch.zeros(1, 3))
     assert found.method == "sampled"
     again = noise_at_rest(layer_of(spec_with("rram"), 3, 2), torch.zeros(1, 3))

@@ -8,8 +8,8 @@ from torch.autograd import gradcheck
 
 from equilog.hardware import Chip, Population, program
 from equilog.hardware.noise import noise_at_rest
-from equilog.hardware.noise_draw import draw_noise, perturbation
-from equilog.hardware.noise_model import linear_circuit
+from equilog.hardware.noise.draw import draw_noise, perturbation
+from equilog.hardware.noise.model import linear_circuit
 
 
 def covariance(layer, v, steps, **conditions):
@@ -123,7 +123,7 @@ def test_gradient(e_n):
     # law. Held fixed here, as the derivative holds it.
     rate = linear_circuit(program(weights, Chip(spec, 0)), v).slow_rate()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("equilog.hardware.noise_model.LinearCircuit.slow_rate", lambda _: rate)
+        patch.setattr("equilog.hardware.noise.model.LinearCircuit.slow_rate", lambda _: rate)
         assert gradcheck(drawn, (*weights, v), rtol=1e-4)
 
 

@@ -8,9 +8,9 @@ from builders import drives, layer_of, matrices
 
 from equilog.equilibrium import EquilibriumLayer
 from equilog.hardware import Chip, Conditions, Population, load_spec, preset_names, program
-from equilog.hardware.blocks import ClampedLog, MeasuredCurve, Polynomial
-from equilog.hardware.check import check_technology
 from equilog.hardware.effects import only
+from equilog.hardware.technology.blocks import ClampedLog, MeasuredCurve, Polynomial
+from equilog.hardware.technology.check import check_technology
 from equilog.hardware.twin import dac, static_system
 from equilog.names import Strict
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equilog.hardware import Figure, load_spec, preset_names
-from equilog.hardware.spec import spec_from_data
+from equilog.hardware.technology.spec import spec_from_data
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 words = st.text(min_size=1)

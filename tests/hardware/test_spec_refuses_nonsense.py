@@ -4,7 +4,7 @@ import pytest
 from builders import spec_data, spec_with
 
 from equilog.hardware import load_spec
-from equilog.hardware.spec import spec_from_data
+from equilog.hardware.technology.spec import spec_from_data
 from equilog.names import UserError
 
 NUMBERS = ["crossbar.g_max_siemens", "amplifier.gbw_hertz", "activation.v_scale_volt", "adc.energy_joule"]

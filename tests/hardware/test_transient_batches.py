@@ -5,8 +5,8 @@ import torch
 from builders import drives, matrices, spec_with
 from transient_cases import BOTH, UNLIMITED, make
 
-from equilog.hardware import Chip, Population, program, step_control
-from equilog.hardware.transient import Transient
+from equilog.hardware import Chip, Population, program
+from equilog.hardware.transient import Transient, step_control
 from equilog.hardware.twin import dac
 
 WIRES = {"crossbar.wires": {"word_line_ohm": 100.0, "bit_line_ohm": 50.0}}

@@ -16,8 +16,8 @@ from equilog.devices.ladder import classify_on, verify
 from equilog.devices.twin import TwinDevice
 from equilog.equilibrium import NotConvergedError
 from equilog.hardware import Chip, Conditions, Population, Spec, program
-from equilog.hardware.noise import UnstableChipError
 from equilog.hardware.rest import at_rest
+from equilog.hardware.transient import UnstableChipError
 from equilog.hardware.twin import adc, dac, static_system
 from equilog.model import HybridDEQ
 from equilog.yields import ChipRow, Standing, StudyConfig

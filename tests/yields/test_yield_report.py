@@ -9,7 +9,7 @@ import pytest
 from builders import spec_with
 
 from equilog.hardware import load_spec
-from equilog.hardware.spec import Spec
+from equilog.hardware.technology.spec import Spec
 from equilog.yields import ChipRow, Standing, StudyConfig, YieldReport, wilson_interval
 from equilog.yields.histograms import accuracy_histogram, settling_histogram
 from equilog.yields.page import page

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from functools import cache
 
-from equilog.hardware.eseries import MANTISSAS
+from equilog.hardware.technology.eseries import MANTISSAS
 
 COURTYARD_MM = {
     "SOIC-14_3.9x8.7mm_P1.27mm": (7.4, 9.16),

@@ -40,7 +40,7 @@ from equilog.circuit.board.values import (
 )
 from equilog.hardware import Chip, ProgrammedLayer, program, without
 from equilog.hardware.effects import DEVICE_EFFECTS, NEURON_EFFECTS
-from equilog.hardware.eseries import ESeries, nearest
+from equilog.hardware.technology.eseries import ESeries, nearest
 
 ADC_CHANNELS = DAC_CHANNELS = 8
 ROUNDINGS = ("levels", "e-series")

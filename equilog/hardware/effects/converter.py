@@ -12,9 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equilog.hardware.blocks import Adc, Dac
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.quantise import convert
+from equilog.hardware.technology.blocks import Adc, Dac
 
 
 def sample_inl(chip: Chip | Population, which: str, channels: int) -> Tensor | None:

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from equilog.hardware.blocks import Crossbar, Polynomial
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
+from equilog.hardware.technology.blocks import Crossbar, Polynomial
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from equilog.hardware.blocks import Crossbar
 from equilog.hardware.conditions import Conditions
 from equilog.hardware.effects.effect import DeviceEffect, Devices
 from equilog.hardware.quantise import to_levels
+from equilog.hardware.technology.blocks import Crossbar
 
 
 class Levels(DeviceEffect):

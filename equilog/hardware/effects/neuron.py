@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from equilog.hardware.chip import Chip, Population
-from equilog.hardware.spec import Spec
+from equilog.hardware.technology.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import math
 import torch
 from torch import Tensor
 
-from equilog.hardware.blocks import Crossbar
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
 from equilog.hardware.effects.effect import DeviceEffect, Devices, polynomial
+from equilog.hardware.technology.blocks import Crossbar
 
 
 class ProgrammingError(DeviceEffect):

@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from equilog.hardware.blocks import Crossbar
 from equilog.hardware.conditions import Conditions
 from equilog.hardware.effects.effect import DeviceEffect, Devices, polynomial
+from equilog.hardware.technology.blocks import Crossbar
 
 
 class DeviceReadNoise(DeviceEffect):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equilog.hardware.blocks import Crossbar
 from equilog.hardware.conditions import Conditions
 from equilog.hardware.effects.effect import DeviceEffect, Devices
-from equilog.hardware.eseries import at_least, values
+from equilog.hardware.technology.blocks import Crossbar
+from equilog.hardware.technology.eseries import at_least, values
 
 
 class ESeriesRounding(DeviceEffect):

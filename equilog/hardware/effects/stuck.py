@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from equilog.hardware.blocks import Crossbar
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
 from equilog.hardware.effects.effect import DeviceEffect, Devices
+from equilog.hardware.technology.blocks import Crossbar
 
 
 class StuckDevices(DeviceEffect):

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from equilog.hardware.blocks import Crossbar
 from equilog.hardware.conditions import Conditions
 from equilog.hardware.effects.effect import DeviceEffect, Devices
+from equilog.hardware.technology.blocks import Crossbar
 
 
 class TemperatureCoefficient(DeviceEffect):

@@ -1,18 +1,18 @@
 """Noise at rest: how far thermal and amplifier noise move a settled chip, and samples of it to train with.
 
 The circuit linearised at rest, ``ẇ = A w + noise`` with ``w = (y, v)`` per neuron
-(:mod:`equilog.hardware.noise_model`), fluctuates with the stationary covariance that solves the Lyapunov equation
+(:mod:`equilog.hardware.noise.model`), fluctuates with the stationary covariance that solves the Lyapunov equation
 
     AΣ + ΣAᵀ + Q = 0
 
 Linear: valid while the noise is small against V_a. Read noise of the devices, 1/f noise, amplifier current noise and
 the converters' noise are not in it. Three ways to it:
 
-- **doubling** (:mod:`equilog.hardware.lyapunov`): the whole covariance, exact and differentiable;
+- **doubling** (:mod:`equilog.hardware.noise.lyapunov`): the whole covariance, exact and differentiable;
 - **schur**: the same through SciPy, slower and independent;
-- **sampled** (:mod:`equilog.hardware.noise_large`): variances of large chips, with a statistical error and no gradient.
+- **sampled** (:mod:`equilog.hardware.noise.large`): variances of large chips, with a statistical error and no gradient.
 
-:func:`equilog.hardware.noise_draw.draw_noise` draws from it without solving for it. To train for robustness, add
+:func:`equilog.hardware.noise.draw.draw_noise` draws from it without solving for it. To train for robustness, add
 ``expected_displacement.mean()`` to the loss, or what a draw does to it.
 """
 
@@ -24,20 +24,17 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from equilog.hardware.lyapunov import METHODS, lyapunov, relative_residual
-from equilog.hardware.noise_large import TOLERANCE, sampled_noise
-from equilog.hardware.noise_model import LinearCircuit, linear_circuit
+from equilog.hardware.noise.large import TOLERANCE, sampled_noise
+from equilog.hardware.noise.lyapunov import METHODS, lyapunov, relative_residual
+from equilog.hardware.noise.model import LinearCircuit, linear_circuit
 from equilog.hardware.programming import ProgrammedLayer
+from equilog.hardware.transient import UnstableChipError
 
 MOST_EXACT = 1024
 """Neurons up to which ``method="auto"`` is exact: O(n³) for every sample, 10 s there on one core."""
 
 LARGEST_RESIDUAL = 1e-6
 """relative to Q; what an exact solution exceeds only where a pole is within rounding of the imaginary axis"""
-
-
-class UnstableChipError(RuntimeError):
-    """The circuit does not stay at the resting point: its noise grows without bound."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ class NoiseAtRest:
         if self.matrix_volt2 is None:
             raise ValueError(
                 "noise found by sampling has variances but no covariance: ask for method='doubling', or draw with "
-                "equilog.hardware.noise_draw.draw_noise"
+                "equilog.hardware.noise.draw.draw_noise"
             )
         return self.matrix_volt2
 

@@ -11,7 +11,7 @@ nothing has moved yet and every output looks still: the timer is held empty unti
 `timeout_second` has failed.
 
 Between two grid points v is a cubic Hermite polynomial, for which the lag and all crossings of a threshold are found
-exactly (:mod:`equilog.hardware.lag`): nothing depends on the grid but how well the cubic follows v.
+exactly (:mod:`equilog.hardware.detector.lag`): nothing depends on the grid but how well the cubic follows v.
 
 Thermal noise on v is not in it: a threshold within a few σ of the noise of v − l misses more than is said here.
 """
@@ -24,10 +24,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equilog.hardware.blocks import Detector
 from equilog.hardware.chip import Chip, Population
-from equilog.hardware.lag import Follower, Lag, root
+from equilog.hardware.detector.lag import Follower, Lag, root
 from equilog.hardware.programming import ProgrammedLayer
+from equilog.hardware.technology.blocks import Detector
 from equilog.hardware.transient import Transient
 
 # What a grid's last instant may fall short of the end it was made for, relative.

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from equilog.cells import MonotoneSpline
-from equilog.hardware.blocks import ClampedLog, MeasuredCurve, Polynomial
 from equilog.hardware.curve import STEEPEST
-from equilog.hardware.spec import Spec, load_spec, preset_names
+from equilog.hardware.technology.blocks import ClampedLog, MeasuredCurve, Polynomial
+from equilog.hardware.technology.spec import Spec, load_spec, preset_names
 from equilog.names import Strict, UserError
 
 FAN_IN = 32

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equilog.hardware.dynamics import Dynamics, Own, Point, Regime, put, take
-from equilog.hardware.etd import Step
+from equilog.hardware.transient.dynamics import Dynamics, Own, Point, Regime, put, take
+from equilog.hardware.transient.etd import Step
 
 
 @dataclass(frozen=True)

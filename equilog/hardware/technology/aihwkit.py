@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from equilog.hardware.aihwkit_config import CONFIG_KEYS, read_config
-from equilog.hardware.spec import Spec, spec_from_data
+from equilog.hardware.technology.aihwkit_config import CONFIG_KEYS, read_config
+from equilog.hardware.technology.spec import Spec, spec_from_data
 from equilog.names import UserError, nearest
 
 PER_MICRO = 1e6

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import Field
 
-from equilog.hardware.blocks import ActivationBlock, Adc, Amplifier, Crossbar, Dac, Detector
 from equilog.hardware.curve import inline_curve
-from equilog.hardware.figure import UNSOURCED, Figure
+from equilog.hardware.technology.blocks import ActivationBlock, Adc, Amplifier, Crossbar, Dac, Detector
+from equilog.hardware.technology.figure import UNSOURCED, Figure
 from equilog.names import Strict, load_yaml, merged, parse, unknown
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,40}"
@@ -61,7 +61,7 @@ def _figures(block: Strict, prefix: str = "") -> Iterator[tuple[str, Figure]]:
 
 def preset_names() -> list[str]:
     """Return the names of the technologies that come with equilog."""
-    folder = resources.files("equilog.hardware") / "presets"
+    folder = resources.files("equilog.hardware.technology") / "presets"
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
@@ -80,7 +80,7 @@ def load_spec(name_or_path: str | Path) -> Spec:
         return spec_from_data(load_yaml(path), str(path), path.parent)
     if text not in preset_names():
         raise unknown("hardware preset", text, preset_names())
-    with resources.as_file(resources.files("equilog.hardware") / "presets" / f"{text}.yaml") as file:
+    with resources.as_file(resources.files("equilog.hardware.technology") / "presets" / f"{text}.yaml") as file:
         return spec_from_data(load_yaml(file), f"preset {text}", file.parent)
 
 

@@ -11,8 +11,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from equilog.hardware.eseries import ESeries, values
-from equilog.hardware.figure import Figure
+from equilog.hardware.technology.eseries import ESeries, values
+from equilog.hardware.technology.figure import Figure
 from equilog.names import Strict
 
 

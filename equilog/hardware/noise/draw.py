@@ -3,7 +3,7 @@
 One step of the implicit midpoint rule, ``w' = (pI − A)⁻¹ [(pI + A) w + √(2p) Q^½ ξ]`` with p = 2/step, leaves the
 stationary covariance as it is, however long the step: ``AΣ + ΣAᵀ + Q = 0`` if and only if
 ``(pI − A)Σ(pI − A)ᵀ = (pI + A)Σ(pI + A)ᵀ + 2pQ``. From any other start the covariance approaches Σ by the factor of the
-Smith series (:mod:`equilog.hardware.lyapunov`) at each step. The start here is noise of neurons that hear only
+Smith series (:mod:`equilog.hardware.noise.lyapunov`) at each step. The start here is noise of neurons that hear only
 themselves, in closed form; p is a typical rate of the network, so that a few steps do for its own modes. Modes of the
 amplifiers' bandwidth hardly approach at such a p, but hardly couple either. All steps share one factorisation.
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from equilog.hardware.noise_model import LinearCircuit, linear_circuit
+from equilog.hardware.noise.model import LinearCircuit, linear_circuit
 from equilog.hardware.programming import ProgrammedLayer
 
 NOTHING_VOLT2 = 1e-30
@@ -33,7 +33,7 @@ def draw_noise(
     """Return one Gaussian perturbation of the states ``z`` at rest for each sample: add it to ``z*``.
 
     Its covariance is that of :func:`equilog.hardware.noise.noise_at_rest` but for the approximation described in
-    :mod:`equilog.hardware.noise_draw`. At 4 steps the rms of the worst neuron is within 6 % of the true one, usually
+    :mod:`equilog.hardware.noise.draw`. At 4 steps the rms of the worst neuron is within 6 % of the true one, usually
     within 0.5 % and mostly below it, for monotone weights with ‖W‖ up to 4 and n from 8 to 64
     (``tests/hardware/test_noise_draw.py``); every further step takes off about a third. Nothing here checks that the
     resting points are stable.
@@ -52,7 +52,7 @@ def draw_noise(
         shape and dtype of `rest_volt`; computed in float64.
 
     Raises:
-        ValueError: for a negative number of steps, and as :func:`equilog.hardware.noise_model.linear_circuit`.
+        ValueError: for a negative number of steps, and as :func:`equilog.hardware.noise.model.linear_circuit`.
     """
     if steps < 0:
         raise ValueError(f"steps = {steps}: expected 0 or more")

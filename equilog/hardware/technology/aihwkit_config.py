@@ -1,4 +1,4 @@
-"""The converters of an aihwkit RPU configuration in our terms; see :mod:`equilog.hardware.aihwkit`.
+"""The converters of an aihwkit RPU configuration in our terms; see :mod:`equilog.hardware.technology.aihwkit`.
 
 aihwkit rounds to multiples of ``2 · bound · res``, clips at ±bound and counts ``1/res = 2^n − 2`` steps for n bits
 (or takes the number of steps itself as `res`): exactly the symmetric converter of :mod:`equilog.hardware.quantise`.
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from equilog.hardware.spec import Spec
+from equilog.hardware.technology.spec import Spec
 
 CONFIG_KEYS = {"forward", "mapping", "pre_post"}
 """parts of a configuration whose own settings are read"""

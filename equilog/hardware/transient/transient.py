@@ -6,10 +6,10 @@ Two states per neuron, output ``v`` and ``y = x − v`` with ``x`` the virtual g
     v̇     = ω_t (o − y − v) − v ω_t/A₀
 
 with ideal wires, no bias current, and amplifiers that neither slew nor meet their rails; all of it is in
-:mod:`equilog.hardware.dynamics`. The linear part is a 2 × 2 block per neuron with poles near 1/τ and ω_t, decades
-apart; neurons meet only in ``s(v)``. An exponential Runge–Kutta method solves the blocks exactly
-(:mod:`equilog.hardware.etd`), so that the step follows τ and not the amplifier's pole, and every sample takes the steps
-that it needs (:mod:`equilog.hardware.step_control`).
+:mod:`~equilog.hardware.transient.dynamics`. The linear part is a 2 × 2 block per neuron with poles near 1/τ and ω_t,
+decades apart; neurons meet only in ``s(v)``. An exponential Runge–Kutta method solves the blocks exactly
+(:mod:`~equilog.hardware.transient.etd`), so that the step follows τ and not the amplifier's pole, and every sample
+takes the steps that it needs (:mod:`~equilog.hardware.transient.step_control`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from equilog.hardware.dynamics import Dynamics, time_scale_second
 from equilog.hardware.programming import ProgrammedLayer
-from equilog.hardware.step_control import Blocks, Statistics
+from equilog.hardware.transient.dynamics import Dynamics, time_scale_second
+from equilog.hardware.transient.step_control import Blocks, Statistics
 
 DEFAULT_TOLERANCE = 1e-5
 DEFAULT_POINTS_PER_TAU = 20
 _SAMPLES_AT_ONCE = 64
 _TIGHTEST = {torch.float64: 1e-10, torch.float32: 1e-5}
+
+
+class UnstableChipError(RuntimeError):
+    """The circuit does not stay at the resting point: pushed off it, it goes away; its noise grows without bound."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equilog.hardware.noise_model import LinearCircuit
+from equilog.hardware.noise.model import LinearCircuit
 
 TOLERANCE = 1e-4
 """residual relative to Q at which a solution is good enough: far below what probes scatter"""

@@ -20,9 +20,9 @@ from equilog.hardware.effects import DEVICE_EFFECTS, Devices
 from equilog.hardware.effects.converter import analog_to_digital, digital_to_analog, sample_inl
 from equilog.hardware.effects.programming_error import programming_sigma
 from equilog.hardware.effects.read_noise import read_sigma
-from equilog.hardware.many_chips import DeviceLaw, ManyChips, uniform_product
+from equilog.hardware.product.many_chips import DeviceLaw, ManyChips, uniform_product
 from equilog.hardware.quantise import round_through
-from equilog.hardware.spec import Spec
+from equilog.hardware.technology.spec import Spec
 
 
 class AnalogLinear(nn.Module):

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equilog.hardware import etd
-from equilog.hardware.dynamics import Dynamics, Point, some_chips, time_scale_second
-from equilog.hardware.limits import Forcing, Listed, land, merge
 from equilog.hardware.programming import ProgrammedLayer
+from equilog.hardware.transient import etd
+from equilog.hardware.transient.dynamics import Dynamics, Point, some_chips, time_scale_second
+from equilog.hardware.transient.limits import Forcing, Listed, land, merge
 
 LEVELS_PER_OCTAVE = 2
 # Outputs integrated at a time: in these quantities arrays stay in the cache, and memory stays with the process.

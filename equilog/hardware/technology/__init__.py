@@ -1,0 +1,1 @@
+"""An analog technology as data: its parts, every number with its source, presets, checks, and imports."""
