@@ -344,6 +344,8 @@ def _print_ladder(report: LadderReport) -> None:
         )
     table.caption = f"{report.samples} samples at rest, {report.settle_samples} in time; errors in units of full scale"
     out.print(table)
+    if report.chain is not None:
+        out.print(str(report.chain), highlight=False, soft_wrap=True)
     if not report.settling.stable:
         out.print("[red]UNSTABLE:[/red] a pole of the linearised circuit lies in the right half plane")
 

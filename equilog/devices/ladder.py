@@ -61,7 +61,7 @@ class Waveforms:
 
 @dataclass(frozen=True)
 class Ladder:
-    """What :func:`verify` found: the report, and the waveforms behind its last rung."""
+    """What :func:`verify` found: the report, and the waveforms behind its rung "ngspice in time"."""
 
     report: LadderReport
     waveforms: list[Waveforms]
@@ -91,7 +91,7 @@ def verify(
         y: class indices, for accuracies; none otherwise.
         settle_samples: how many of the first inputs ngspice also settles in time.
         chain_samples: how many of the first inputs ngspice takes through the whole chain, from drive to codes; as many
-            as it settles in time unless given. None where the technology has no detector.
+            as it settles in time unless given; there is no such rung without a detector.
         folder: where to keep the circuit and its test benches; a temporary folder otherwise.
         simulator: ngspice; searched for unless given. Without one the report says that nothing is verified.
         progress: called with a phrase and a fraction as the work goes on.
@@ -278,7 +278,8 @@ def _chain_rung(
     layer: ProgrammedLayer, ours: TwinChain, theirs: list[ChainRun], twin: Settled
 ) -> tuple[Rung, ChainFindings]:
     """Set what was held and converted in ngspice against the twin at its own detector's report, and at rest."""
-    tolerance, one = TOLERANCE_IN_TIME, code_size(layer)
+    one = code_size(layer)
+    tolerance = min(TOLERANCE_IN_TIME, one / 4)
     reported = ours.report_second.isfinite().tolist()
     both = [k for k, run in enumerate(theirs) if run.codes is not None and reported[k]]
     differ = sum((run.codes is not None) != reported[k] for k, run in enumerate(theirs))

@@ -10,7 +10,7 @@ from equilog.devices import verify
 from equilog.devices.ladder_report import LadderReport, Rung, Settling
 from equilog.hardware import Chip, load_spec, preset_names
 
-RUNGS = ["ideal", "twin at rest", "twin in time", "ngspice at rest", "ngspice in time"]
+RUNGS = ["ideal", "twin at rest", "twin in time", "ngspice at rest", "ngspice in time", "ngspice, whole chain"]
 
 
 @pytest.mark.ngspice
@@ -28,6 +28,10 @@ def test_a_tiny_model_is_verified(preset, simulator, tmp_path):
     assert report.simulator == f"ngspice {simulator.version}"
     assert (report.samples, report.settle_samples, len(ladder.waveforms)) == (6, 2, 2)
     assert report.codes_equal == 1.0
+    assert (report.chain.samples, report.chain.reported, report.chain.codes) == (2, 2, 6)
+    assert report.chain.codes_equal == 6
+    assert report.chain.report_error < 1e-3
+    assert (tmp_path / "chain" / "chain_1.cir").exists()
     assert len(report.sample_errors) == 6
     assert {row.node for row in report.nodes} == {f"{p}{i}" for p in "vs" for i in range(3)}
     errors = [row.error for row in report.nodes]
@@ -54,6 +58,7 @@ def test_accuracies_are_those_of_the_model(simulator):
     assert report.rung("twin at rest").accuracy == pytest.approx(twin)
     assert report.rung("ngspice at rest").accuracy == pytest.approx(twin)
     assert report.rung("ngspice in time") is None
+    assert report.rung("ngspice, whole chain") is None
 
 
 def test_without_a_simulator_nothing_is_verified(monkeypatch):
