@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from equilog.runs import RunConfig, RunFolder
     from equilog.tasks import get_task, task_names
     from equilog.training import TrainConfig, fit
-    from equilog.yields import study
+    from equilog.yields import study_run
 
 _HOME = {
     "AffineSystem": "cells",
@@ -74,7 +74,7 @@ _HOME = {
     "read_curve": "hardware.curve",
     "run": "pipeline",
     "run_on": "devices",
-    "study": "yields",
+    "study_run": "yields",
     "task_names": "tasks",
     "verify": "devices",
     "without": "hardware",
@@ -117,7 +117,7 @@ __all__ = [
     "read_curve",
     "run",
     "run_on",
-    "study",
+    "study_run",
     "task_names",
     "verify",
     "without",

@@ -12,7 +12,7 @@ from torch import Tensor
 from equilog import circuit
 from equilog.circuit import sky130
 from equilog.circuit.library import Library, find_library
-from equilog.circuit.ngspice import Ngspice, NgspiceMissingError, find_ngspice
+from equilog.circuit.ngspice import Ngspice, NgspiceError, NgspiceMissingError, find_ngspice
 from equilog.devices.device import BaseDevice, Cell, Settled
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip, ProgrammedLayer
@@ -91,7 +91,7 @@ class NgspiceDevice(BaseDevice):
         layer = self.layer
         played = dac(layer, drive.double())
         if self._library is not None:
-            v, s = self._open(self._library).rest(played * float(layer.spec.dac.full_scale_volt))
+            v, s = self._in_library(self._library, played * float(layer.spec.dac.full_scale_volt))
         else:
             with tempfile.TemporaryDirectory(prefix="equilog-circuit-") as scratch:
                 folder = self.folder or Path(scratch)
@@ -100,6 +100,17 @@ class NgspiceDevice(BaseDevice):
                 v, s = circuit.rest(self.simulator, folder, layer.states, len(played))
         z = s / float(layer.spec.activation.v_out_volt)
         return self.corrected(Settled(v / float(layer.spec.activation.v_scale_volt), z, adc(layer, z)))
+
+    def _in_library(self, library: Library, volts: Tensor) -> tuple[Tensor, Tensor]:
+        before = self._session
+        session = self._open(library)
+        try:
+            return session.rest(volts)
+        except NgspiceError:
+            # A process that ended since it last answered is begun again; one that this circuit ends is not.
+            if session is not before or session.session.alive:
+                raise
+            return self._open(library).rest(volts)
 
     def _open(self, library: Library) -> circuit.LibrarySession:
         """Return a session with the present circuit: the last one if it lives."""

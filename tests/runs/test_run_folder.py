@@ -46,7 +46,7 @@ def test_a_run_leaves_everything_the_documentation_lists(finished: RunFolder) ->
         "report.html",
     }
     circuit = {p.name for p in finished.circuit.iterdir()}
-    assert circuit == {"blocks.lib", "crossbar.inc", "layer.cir", "op.cir", "settle_0.cir"}
+    assert circuit == {"blocks.lib", "chain", "crossbar.inc", "layer.cir", "op.cir", "settle_0.cir"}
 
 
 @pytest.mark.ngspice
