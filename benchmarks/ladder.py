@@ -48,7 +48,14 @@ def large(n: int) -> Case:
     wires = {"crossbar.wires": {"word_line_ohm": 2.0, "bit_line_ohm": 1.0} if n <= WIRED else None}
     changes = EVERY_STATIC_EFFECT | DYNAMIC | wires
     return Case(
-        f"every effect{'' if n <= WIRED else ' but wires'}, n = {n}", n, n // 4, changes=changes, age_second=3600.0, kelvin=320.0, read_seed=1, norm=3.0
+        f"every effect{'' if n <= WIRED else ' but wires'}, n = {n}",
+        n,
+        n // 4,
+        changes=changes,
+        age_second=3600.0,
+        kelvin=320.0,
+        read_seed=1,
+        norm=3.0,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from equilog.cells import CircuitCell
-from equilog.equilibrium import EquilibriumLayer
+from equilog.equilibrium import Auto, EquilibriumLayer
 from equilog.hardware import Chip, Conditions, Population, ProgrammedLayer, program
 from equilog.hardware.twin import adc, dac, static_system
 
@@ -36,7 +36,8 @@ class HybridDEQ(nn.Module):
         self.parameterize = parameterize
         self.cell = cell
         self.readout = readout
-        self.equilibrium = equilibrium or EquilibriumLayer()
+        # A monotone weight is rarely a contraction: no time is lost on finding out.
+        self.equilibrium = equilibrium or EquilibriumLayer(Auto(probe=False))
 
     def forward(self, x: Tensor, chip: Chip | Population | ProgrammedLayer | None = None) -> Tensor:
         """Return ``readout(z*)``; ideal without a chip, through the static twin of one with it."""

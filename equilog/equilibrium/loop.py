@@ -77,7 +77,8 @@ def _iterate(
         fx = problem(x)
         last = k == solver.max_steps
         # A warm start is looked at at once: it may be the answer already.
-        if every or last or (is_check(k, n) and (k > 1 or warm)):
+        check = every or last or (is_check(k, n) and (k > 1 or warm))
+        if check or solver.asks(k, memory):
             r, norm, size = gauge(x, fx)
             if reach is None:
                 reach = REACH * (norm + size)
@@ -86,7 +87,8 @@ def _iterate(
                 limit += tolerance.atol
             if problem.original_residual is not None:
                 norm = _original(problem.original_residual, r, norm, limit, last)
-            accepted = norm <= limit
+            # What a solver asks for between checks is for its own judgement: nobody is accepted then.
+            accepted = norm <= limit if check else np.zeros(len(norm), dtype=bool)
             if accepted.all():
                 away, leaving = None, None
             else:

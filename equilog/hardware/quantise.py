@@ -18,27 +18,33 @@ def round_through(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach()
 
 
-def convert(x: Tensor, bits: int) -> Tensor:
-    """Return `x`, in units of full scale, as a symmetric converter of `bits` bits sees it.
+def convert(x: Tensor, bits: int, full_scale: float = 1.0) -> Tensor:
+    """Return `x` as a symmetric converter of `bits` bits sees it.
 
-    Codes run from ``−(2^(bits−1) − 1)`` to ``+(2^(bits−1) − 1)``, so zero is a code; values beyond ±1 clip.
+    Codes run from ``−(2^(bits−1) − 1)`` to ``+(2^(bits−1) − 1)``, so zero is a code; values beyond ±full_scale clip.
     """
-    converted: Tensor = _Convert.apply(x, 2 ** (bits - 1) - 1)
+    converted: Tensor = _Convert.apply(x, 2 ** (bits - 1) - 1, full_scale)
     return converted
 
 
 class _Convert(torch.autograd.Function):
-    """Clip to ±1, round to multiples of 1/top; the gradient passes where nothing clips. Five passes instead of ten."""
+    """Clip to ±full, round to multiples of full/top; the gradient passes where nothing clips. Few passes."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, top: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, top: int, full: float) -> Tensor:
         ctx.save_for_backward(x)
-        return torch.clamp(x, -1, 1).mul_(top).round_().div_(top)
+        ctx.full = full
+        clipped = torch.clamp(x, -full, full)
+        if full == 1:
+            return clipped.mul_(top).round_().div_(top)
+        return clipped.mul_(top / full).round_().mul_(full / top)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
-        return torch.where(x.abs() <= 1, grad, 0.0), None
+        # One fused pass; it stops the gradient at the bounds themselves, where nothing clips yet: hence the hair's breadth.
+        bound = ctx.full * (1 + 1e-6)
+        return torch.ops.aten.hardtanh_backward(grad, x, -bound, bound), None, None
 
 
 def to_levels(x: Tensor, low: float, high: float, levels: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import ClassVar
@@ -43,9 +44,12 @@ class Auto(Solver):
 
     Attributes:
         max_steps: evaluations allowed to each of the solvers in turn.
+        probe: whether Picard is tried first. Not worth it where the weight is known to be no contraction: a batch is
+            held up by the few samples for which it half works.
     """
 
     max_steps: int = 60
+    probe: bool = True
 
     name: ClassVar[str] = "auto"
 
@@ -54,11 +58,26 @@ class Auto(Solver):
     ) -> Solution:
         """Solve in stages; each takes over what the one before left."""
         affine = isinstance(problem, AffineProblem)
+        if not self.probe:
+            first, *rescuers = self._rescuers(problem)
+            solution = first.solve_flat(problem, start, tolerance, keep_inverse=keep_inverse)
+            return self._rescue(solution, rescuers, problem, start, tolerance, keep_inverse)
         patient = _patient(self.max_steps, 1.0, PACE if affine else PACE_OF_FUNCTION)
         solution = iterate(patient, problem, start, tolerance)
+        return self._rescue(solution, self._rescuers(problem), problem, start, tolerance, keep_inverse)
+
+    def _rescue(
+        self,
+        solution: Solution,
+        rescuers: Sequence[Solver],
+        problem: Problem,
+        start: Tensor | None,
+        tolerance: Tolerance,
+        keep_inverse: bool,
+    ) -> Solution:
         if solution.complete:
             return solution
-        for solver in self._rescuers(problem):
+        for solver in rescuers:
             left = (solution.status == Status.MAX_STEPS) | (solution.status == Status.DIVERGED)
             if not bool(left.any()):
                 break

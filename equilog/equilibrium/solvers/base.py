@@ -90,6 +90,10 @@ class Solver:
         """Return the next x from x and f(x), without changing either."""
         raise NotImplementedError
 
+    def asks(self, k: int, memory: Any) -> bool:
+        """Whether to be told the residuals after k evaluations although no check is due; samples are not accepted."""
+        return False
+
     def terminate(self, k: int, size: Vector, norm: Vector, limit: Vector, memory: Any) -> Mask | None:
         """Return a mask of samples on which to give up after k evaluations, or None to go on with all.
 

@@ -41,13 +41,22 @@ class Picard(Solver):
         return fx if self.damping == 1 else torch.lerp(x, fx, self.damping)
 
 
+# A sample within this of the pace is in doubt, and judged again after that many evaluations.
+DOUBT = 0.7
+SECOND_LOOK = 4
+
+
 @dataclass
 class _Pace:
-    """The first x and f(x), and the residuals when the pace was last judged, after that many evaluations."""
+    """The first x and f(x); the residuals when the pace was last judged, and when that was; whose pace is in doubt.
+
+    One ratio of residuals is a guess where activations saturate: who passes it narrowly is looked at again soon.
+    """
 
     first: tuple[Tensor, Tensor] | None = None
     norm: Vector | None = None
     evaluation: int = 1
+    doubtful: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +79,25 @@ class PatientPicard(Picard):
             memory.first = x, fx
         return super().step(problem, x, fx, memory)
 
+    def asks(self, k: int, memory: _Pace) -> bool:
+        """Ask for a second look where someone's pace is in doubt."""
+        return k == SECOND_LOOK and memory.doubtful is not None
+
     def terminate(self, k: int, size: Vector, norm: Vector, limit: Vector, memory: _Pace) -> Mask | None:
-        """Give up on samples that are too slow; they are judged after 2 evaluations and every 8 or more after that."""
-        if memory.first is None or (memory.norm is not None and k - memory.evaluation < 8):
+        """Give up on samples that are too slow: after 2 evaluations, 4 if in doubt, and every 8 or more after that."""
+        if memory.first is None:
+            return None
+        if memory.norm is not None and memory.doubtful is not None and k == SECOND_LOOK:
+            late: Mask = memory.doubtful & (norm > memory.norm * self.pace ** (k - memory.evaluation))
+            memory.doubtful = None
+            return late
+        if memory.norm is not None and k - memory.evaluation < 8:
             return None
         before = _distance(*memory.first) if memory.norm is None else memory.norm
         slow: Mask = norm > before * self.pace ** (k - memory.evaluation)
+        if memory.norm is None and k < SECOND_LOOK:
+            doubtful = ~slow & (norm > DOUBT * before * self.pace ** (k - memory.evaluation))
+            memory.doubtful = doubtful if doubtful.any() else None
         memory.evaluation, memory.norm = k, norm
         return slow
 

@@ -6,6 +6,7 @@ memory, Nandakumar et al., ICECS 2019, doi:10.1109/ICECS46596.2019.8964852.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -41,7 +42,7 @@ class PowerLawDrift(DeviceEffect):
         exponent = (
             clamped_log(log_x, bar.drift.exponent_mean) + clamped_log(log_x, bar.drift.exponent_sigma) * drawn
         ).abs()
-        return replace(devices, now=g * ratio**-exponent)
+        return replace(devices, now=g * torch.exp(-math.log(ratio) * exponent))
 
 
 def clamped_log(log_x: Tensor, law: ClampedLog) -> Tensor:

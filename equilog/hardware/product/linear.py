@@ -21,7 +21,7 @@ from equilog.hardware.effects.converter import analog_to_digital, digital_to_ana
 from equilog.hardware.effects.programming_error import programming_sigma
 from equilog.hardware.effects.read_noise import read_sigma
 from equilog.hardware.product.many_chips import DeviceLaw, ManyChips, uniform_product
-from equilog.hardware.quantise import round_through
+from equilog.hardware.quantise import convert, round_through
 from equilog.hardware.technology.spec import Spec
 
 
@@ -152,10 +152,14 @@ class AnalogLinear(nn.Module):
 
     def _played(self, x: Tensor, bows: Tensor | None, when: Conditions) -> Tensor:
         bows = None if bows is None else bows.to(x)
-        return digital_to_analog(x / self.input_bound, self.spec.dac, bows, when.reads)
+        drive = x if self.input_bound == 1 else x / self.input_bound
+        return digital_to_analog(drive, self.spec.dac, bows, when.reads)
 
     def _reported(self, product: Tensor, largest: Tensor, bows: Tensor | None, when: Conditions) -> Tensor:
         full_scale = float(largest) * self.output_bound
-        bows = None if bows is None else bows.to(product)
-        level = analog_to_digital(product / full_scale, self.spec.adc, bows, when.reads)
-        return level * (full_scale * self.input_bound)
+        if bows is None and (when.reads is None or not self.spec.adc.noise_volt):
+            reported = convert(product, int(self.spec.adc.bits), full_scale)
+        else:
+            bows = None if bows is None else bows.to(product)
+            reported = analog_to_digital(product / full_scale, self.spec.adc, bows, when.reads) * full_scale
+        return reported if self.input_bound == 1 else reported * self.input_bound
