@@ -29,7 +29,7 @@ from equilog.hardware.programming import ProgrammedLayer
 
 # Looser than a plain transient's: the report is wanted to a part in a thousand, and steps that follow the first
 # femtoamperes of every comparator's turn are too short for the simulator's own rounding.
-OPTIONS = "reltol=1e-7 abstol=1e-13 vntol=1e-9 chgtol=1e-18 trtol=1 gmin=1e-15 method=trap"
+OPTIONS = "reltol=1e-8 abstol=1e-13 vntol=1e-9 chgtol=1e-18 trtol=1 gmin=1e-15 method=trap"
 WIDTH = 1e-3
 """What a comparator steps over, as a fraction of the threshold."""
 LEAST_WIDTH_VOLT = 1e-6

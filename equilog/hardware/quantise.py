@@ -42,7 +42,7 @@ class _Convert(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
-        # One fused pass; it stops the gradient at the bounds themselves, where nothing clips yet: hence the hair's breadth.
+        # One fused pass. It would stop the gradient at the bounds themselves, where nothing clips yet: a hair more.
         bound = ctx.full * (1 + 1e-6)
         return torch.ops.aten.hardtanh_backward(grad, x, -bound, bound), None, None
 
