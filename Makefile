@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/digits-rram
 
-.PHONY: help demo test lint bench bench-fashion bench-engine clean
+.PHONY: help demo test lint bench bench-fashion bench-engine bench-twin clean
 
 help:
 	@echo "make demo           train on digits, build one chip, settle it in ngspice, write the report"
@@ -12,6 +12,7 @@ help:
 	@echo "make bench          the figures quoted in README and docs (minutes)"
 	@echo "make bench-fashion  the same on Fashion-MNIST"
 	@echo "make bench-engine   the equilibrium engine against torchdeq (a quarter of an hour)"
+	@echo "make bench-twin     the twin against ngspice and published statistics (five minutes)"
 	@echo "make clean          remove the virtual environment"
 
 # torch comes first and pinned: an unpinned install would bring gigabytes of CUDA.
@@ -50,6 +51,11 @@ bench-engine: $(VENV)/.installed
 	$(BIN)/python benchmarks/train_step.py --sizes 32 128 512 --batches 64 --repeats 5 --problems contractive monotone \
 		--json results/train_step.json
 	$(BIN)/python benchmarks/memory.py --json results/memory.json
+
+bench-twin: $(VENV)/.installed
+	$(BIN)/python benchmarks/ladder.py --json results/ladder.json
+	$(BIN)/python benchmarks/twin_speed.py --repeats 21
+	$(BIN)/python benchmarks/pcm.py --without-aihwkit
 
 clean:
 	rm -rf $(VENV)
