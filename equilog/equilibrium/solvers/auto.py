@@ -22,7 +22,7 @@ from equilog.equilibrium.solvers.picard import PatientPicard
 from equilog.equilibrium.solvers.settle import Settle
 
 # Beyond this n, making the chord's K (8/3 n³) costs more than the two dozen steps it saves.
-CHORD_WORTH_IT = 768
+CHORD_WORTH_IT = 384
 # Below this n a Jacobian of every sample is factorised as fast as a Krylov space is built.
 DIRECT_NEWTON = 512
 DIRECT_NEWTON_OF_FUNCTION = 64
@@ -94,7 +94,7 @@ class Auto(Solver):
             return Anderson(max_steps=steps, memory=8, damping=0.5), newton, flow
         if problem.n <= CHORD_WORTH_IT or problem.has_factor:
             return Chord(max_steps=steps), newton, flow
-        return Anderson(max_steps=steps, memory=8, damping=0.5), Chord(max_steps=steps), newton, flow
+        return Anderson(max_steps=steps, memory=5, damping=0.7), Chord(max_steps=steps), newton, flow
 
 
 _patient = cache(partial(PatientPicard, None, None))
