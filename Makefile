@@ -47,8 +47,8 @@ bench-fashion: $(VENV)/.installed
 
 bench-engine: $(VENV)/.installed
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps torchdeq==0.1.0
-	$(BIN)/python benchmarks/solve.py --sizes 32 128 512 1024 --batches 64 --repeats 11 --budget 2 --json results/solve.json
-	$(BIN)/python benchmarks/train_step.py --sizes 32 128 512 --batches 64 --repeats 5 --problems contractive monotone \
+	$(BIN)/python benchmarks/solve.py --sizes 32 128 512 1024 --batches 64 --repeats 9 --budget 1 --json results/solve.json
+	$(BIN)/python benchmarks/train_step.py --sizes 32 128 512 --batches 64 --repeats 7 --problems contractive monotone \
 		--json results/train_step.json
 	$(BIN)/python benchmarks/memory.py --json results/memory.json
 
