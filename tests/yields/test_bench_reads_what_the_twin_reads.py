@@ -157,7 +157,11 @@ def test_stability_is_looked_at_where_activations_are_steepest_in_whatever_batch
 def test_batches_of_samples_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make(spec_with("rram"), settle_samples=0)[0].measure(SEEDS)
     monkeypatch.setattr(bench_module, "_MOST_SAMPLES", 37)
-    assert make(spec_with("rram"), settle_samples=0)[0].measure(SEEDS) == whole
+    parts = make(spec_with("rram"), settle_samples=0)[0].measure(SEEDS)
+    for a, b in zip(parts, whole, strict=True):
+        # Where in memory a sample lies may round its poles otherwise; nothing else may differ.
+        assert a.spectral_abscissa_per_second == pytest.approx(b.spectral_abscissa_per_second, rel=1e-9)
+        assert replace(a, spectral_abscissa_per_second=0.0) == replace(b, spectral_abscissa_per_second=0.0)
 
 
 @pytest.mark.parametrize("wires", [None, {"word_line_ohm": 2.0, "bit_line_ohm": 1.0}])

@@ -38,7 +38,8 @@ def inl(x: Tensor, bows: Tensor, bits: int) -> Tensor:
     """
     odd, even = bows[..., :1, :], bows[..., 1:, :]
     code = 1 / (2 ** (bits - 1) - 1)
-    return code * (odd * (3 * 3**0.5 / 2) * (x - x**3) + even * (1 - x**2))
+    # Both bows vanish at both ends: (1 − x²) is common to them.
+    return torch.addcmul(code * even, (code * 3 * 3**0.5 / 2) * odd, x) * (1 - x * x)
 
 
 def digital_to_analog(drive: Tensor, block: Dac, bows: Tensor | None, reads: torch.Generator | None) -> Tensor:
@@ -62,4 +63,4 @@ def _noisy(level: Tensor, block: Dac | Adc, reads: torch.Generator | None) -> Te
     if reads is None or not block.noise_volt:
         return level
     white = torch.randn(level.shape, generator=reads, dtype=level.dtype)
-    return level + float(block.noise_volt / block.full_scale_volt) * white
+    return torch.add(level, white, alpha=float(block.noise_volt / block.full_scale_volt))

@@ -39,9 +39,8 @@ class PowerLawDrift(DeviceEffect):
         # Nothing was asked of a device at zero, and ln 0 has no gradient.
         asked = devices.asked / bar.g_max_siemens
         log_x = torch.where(asked > 0, asked, 1.0).log()
-        exponent = (
-            clamped_log(log_x, bar.drift.exponent_mean) + clamped_log(log_x, bar.drift.exponent_sigma) * drawn
-        ).abs()
+        mean, sigma = (clamped_log(log_x, law) for law in (bar.drift.exponent_mean, bar.drift.exponent_sigma))
+        exponent = torch.addcmul(mean, sigma, drawn).abs()
         return replace(devices, now=g * torch.exp(-math.log(ratio) * exponent))
 
 

@@ -35,7 +35,7 @@ class ProgrammingError(DeviceEffect):
         part = _relaxed(bar, when)
         if part and bar.relaxation is not None and bar.relaxation.shift is not None:
             moved = g + part * polynomial(g / bar.g_max_siemens, bar.relaxation.shift)
-        programmed = (moved + programming_sigma(g, bar, when) * drawn).clamp(min=0)
+        programmed = torch.addcmul(moved, programming_sigma(g, bar, when), drawn).clamp(min=0)
         return Devices(g, programmed, programmed)
 
 

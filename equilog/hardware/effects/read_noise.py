@@ -29,7 +29,7 @@ class DeviceReadNoise(DeviceEffect):
             return devices
         g = devices.now
         white = torch.randn(g.shape, generator=when.reads, dtype=g.dtype)
-        return replace(devices, now=(g + read_sigma(g, devices.programmed, bar, when) * white).clamp(min=0))
+        return replace(devices, now=torch.addcmul(g, read_sigma(g, devices.programmed, bar, when), white).clamp(min=0))
 
 
 def read_sigma(g: Tensor, programmed: Tensor, bar: Crossbar, when: Conditions) -> Tensor:
