@@ -36,7 +36,7 @@ from equilog import circuit
 from equilog.cells import CircuitCell
 from equilog.circuit.ngspice import find_ngspice
 from equilog.equilibrium import Auto, EquilibriumLayer
-from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, load_spec, without
+from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, load_spec, program, without
 from equilog.hardware.product.linear import AnalogLinear
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac, static_system
@@ -50,22 +50,12 @@ NOISE = 0.05
 TOLERANCE = 1e-4
 
 
-def chip_of(states: int, drives: int, spec: Spec, seed: int) -> tuple[HybridDEQ, ProgrammedLayer]:
-    """Return a hybrid model with random weights, and what one chip makes of its cell, in float64."""
+def chip_of(states: int, drives: int, spec: Spec, seed: int) -> ProgrammedLayer:
+    """Return what one chip makes of a cell with random weights, in float64."""
     torch.manual_seed(seed)
-    model = HybridDEQ(nn.Identity(), CircuitCell(states, drives), nn.Identity())
     with torch.no_grad():
-        weight, input_weight, bias = (m.double() for m in model.cell.matrices())
-        layer = HybridDEQ.program(_Fixed(weight, input_weight, bias), Chip(spec, seed))  # type: ignore[arg-type]
-    return model, layer
-
-
-class _Fixed:
-    """Weights that stand in for a cell, in another precision than a module would keep them."""
-
-    def __init__(self, *matrices: Tensor) -> None:
-        self.cell = self
-        self.matrices = lambda: matrices
+        weight, input_weight, bias = (m.double() for m in CircuitCell(states, drives).matrices())
+        return program((weight, input_weight, bias), Chip(spec, seed))
 
 
 def inputs(batch: int, drives: int, seed: int) -> Tensor:
@@ -86,7 +76,7 @@ def repeated(call: Callable[[], Any], repeats: int) -> list[float]:
 
 def rest(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[Row]:
     """Time resting points."""
-    _, layer = chip_of(states, states // 4, spec, args.seed)
+    layer = chip_of(states, states // 4, spec, args.seed)
     drive = inputs(batch, states // 4, args.seed)
     settle = EquilibriumLayer(on_failure="raise")
 
@@ -135,7 +125,7 @@ def rest(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[
 
 def in_time(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[Row]:
     """Time transients."""
-    _, layer = chip_of(states, states // 4, spec, args.seed)
+    layer = chip_of(states, states // 4, spec, args.seed)
     with torch.no_grad():
         played = dac(layer, inputs(batch, states // 4, args.seed))
     duration = 20 * layer.time_constant_second

@@ -35,6 +35,7 @@ from equilog.cells.circuit_cell import check_drive
 from equilog.circuit.detector import OPTIONS, QUICK, report_second, rise_second, write_detector
 from equilog.circuit.netlist import write_circuit
 from equilog.circuit.ngspice import Ngspice, NgspiceError
+from equilog.circuit.text import number, write_files
 from equilog.hardware.detector import DetectorWatch, comparator_limits, detector_of
 from equilog.hardware.programming import ProgrammedLayer
 from equilog.hardware.technology.blocks import Adc, Dac
@@ -123,11 +124,7 @@ def write_chain(
         for k, (asked, end) in enumerate(zip(drive.detach().double(), ends)):
             duration = MARGIN * end if math.isfinite(end) else 1.01 * timeout
             text[f"chain_{k}.cir"] = _bench(layer, asked, duration + converters)
-    for name, content in text.items():
-        path = folder / name
-        path.write_text(content, encoding="utf-8")
-        paths.append(path)
-    return paths
+    return paths + write_files(folder, text)
 
 
 def chain(simulator: Ngspice, folder: Path, sample: int, cancel: Event | None = None) -> ChainRun:
@@ -235,7 +232,7 @@ def _chain(layer: ProgrammedLayer) -> list[str]:
         f"* DACs: {int(spec.dac.bits)} bits, +-{float(spec.dac.full_scale_volt):g} V.",
         "* A test bench sets the Vin sources, in codes.",
     ]
-    shared = f"full={_number(spec.dac.full_scale_volt)} top={to} tau={_number(dac_time_constant_second(layer))}"
+    shared = f"full={number(spec.dac.full_scale_volt)} top={to} tau={number(dac_time_constant_second(layer))}"
     for k in range(m):
         lines += [f"Vin{k} in{k} 0 dc 0", f"Xdac{k} in{k} dp{k} dac {shared}{_bows(layer.dac_inl, k)}"]
     start, r_on = float(spec.dac.conversion_second), RESET * float(layer.r_feedback_ohm)
@@ -243,15 +240,15 @@ def _chain(layer: ProgrammedLayer) -> list[str]:
     lines += [
         "",
         f"* Reset of neurons and lags, released once the DACs have settled, {start:g} s after the codes have come.",
-        f"Vrun run 0 pwl(0 0 {_number(start - quick / 2)} 0 {_number(start + quick / 2)} 1)",
-        *(f"Xreset{i} v{i} x{i} run reset r={_number(r_on)}" for i in range(n)),
-        *(f"Xempty{i} lag{i} 0 run reset r={_number(RESET * r_lag)}" for i in range(n)),
+        f"Vrun run 0 pwl(0 0 {number(start - quick / 2)} 0 {number(start + quick / 2)} 1)",
+        *(f"Xreset{i} v{i} x{i} run reset r={number(r_on)}" for i in range(n)),
+        *(f"Xempty{i} lag{i} 0 run reset r={number(RESET * r_lag)}" for i in range(n)),
     ]
     lines += ["", "* Sample-and-holds: follow the activation outputs until the detector reports."]
-    lines += [f"Xhold{i} sp{i} held{i} settled sample_hold quick={_number(quick)}" for i in range(n)]
+    lines += [f"Xhold{i} sp{i} held{i} settled sample_hold quick={number(quick)}" for i in range(n)]
     lines += ["", f"* ADCs: {int(spec.adc.bits)} bits, +-{float(spec.adc.full_scale_volt):g} V."]
-    lines.append(f"Xclock settled done conversion_timer conversion={_number(spec.adc.conversion_second)}")
-    shared = f"full={_number(spec.adc.full_scale_volt)} top={out}"
+    lines.append(f"Xclock settled done conversion_timer conversion={number(spec.adc.conversion_second)}")
+    shared = f"full={number(spec.adc.full_scale_volt)} top={out}"
     lines += [f"Xadc{i} held{i} y{i} done adc {shared}{_bows(layer.adc_inl, i)}" for i in range(n)]
     return lines
 
@@ -267,12 +264,12 @@ def _bench(layer: ProgrammedLayer, asked: Tensor, duration_second: float) -> str
         ".save v(run) v(settled) v(done)",
         *[f".save v(held{i}) v(y{i})" for i in range(layer.states)],
         *[f".save v(dp{k})" for k in range(layer.drives)],
-        f".tran {_number(first)} {_number(duration_second)} 0 {_number(step)} uic",
+        f".tran {number(first)} {number(duration_second)} 0 {number(step)} uic",
         ".control",
         "set filetype=binary",
     ]
     top = _top(layer.spec.dac)
-    lines += [f"alter Vin{k} dc = {_number(value * top)}" for k, value in enumerate(asked)]
+    lines += [f"alter Vin{k} dc = {number(value * top)}" for k, value in enumerate(asked)]
     lines += ["run", "write chain.raw", "quit 0", ".endc", ".end", ""]
     return "\n".join(lines)
 
@@ -281,7 +278,7 @@ def _bows(inl: Tensor | None, channel: int) -> str:
     if inl is None:
         return ""
     odd, even = inl.detach()[:, channel]
-    return f" odd={_number(odd)} even={_number(even)}"
+    return f" odd={number(odd)} even={number(even)}"
 
 
 def _top(converter: Dac | Adc) -> int:
@@ -291,7 +288,3 @@ def _top(converter: Dac | Adc) -> int:
 def _number_in(name: str) -> int:
     found = re.search(r"\d+", name)
     return int(found[0]) if found else -1
-
-
-def _number(value: float | Tensor) -> str:
-    return repr(float(value))

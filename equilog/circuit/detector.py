@@ -24,6 +24,7 @@ from torch import Tensor
 
 from equilog.circuit.ngspice import Ngspice, NgspiceError
 from equilog.circuit.rawfile import Plot
+from equilog.circuit.text import number, write_files
 from equilog.hardware.detector import comparator_limits, detector_of
 from equilog.hardware.programming import ProgrammedLayer
 
@@ -72,12 +73,7 @@ def write_detector(
         duration = 1.01 * timeout if duration_second is None else duration_second
         for k, played in enumerate(settle):
             text[f"detect_{k}.cir"] = _bench(layer, played, duration)
-    paths = []
-    for name, content in text.items():
-        path = folder / name
-        path.write_text(content, encoding="utf-8")
-        paths.append(path)
-    return paths
+    return write_files(folder, text)
 
 
 def detector_lines(layer: ProgrammedLayer, start_second: float = 0.0) -> list[str]:
@@ -88,7 +84,7 @@ def detector_lines(layer: ProgrammedLayer, start_second: float = 0.0) -> list[st
     """
     detector = detector_of(layer)
     window = float(detector.window_second)
-    shared = f"window={_number(window)} width={_number(max(WIDTH * detector.threshold_volt, LEAST_WIDTH_VOLT))}"
+    shared = f"window={number(window)} width={number(max(WIDTH * detector.threshold_volt, LEAST_WIDTH_VOLT))}"
     lines = [
         f"* Detector of {layer.states} neurons: threshold {float(detector.threshold_volt):.6g} V, "
         f"window {window:.6g} s, hold {float(detector.hold_second):.6g} s",
@@ -97,14 +93,14 @@ def detector_lines(layer: ProgrammedLayer, start_second: float = 0.0) -> list[st
         "* Comparators. high, low: threshold plus this chip's offset.",
     ]
     for i, (high, low) in enumerate(comparator_limits(layer).T.tolist()):
-        lines += [f"Xd{i} v{i} lag{i} still comparator_pair {shared}", f"+ high={_number(high)} low={_number(low)}"]
+        lines += [f"Xd{i} v{i} lag{i} still comparator_pair {shared}", f"+ high={number(high)} low={number(low)}"]
     hold = max(float(detector.hold_second), QUICK * window)
-    start = f" start={_number(start_second)}" if start_second else ""
+    start = f" start={number(start_second)}" if start_second else ""
     lines += [
         "",
         "* Timer, armed after one window.",
-        f"Xtimer still settled hold_timer window={_number(window)} hold={_number(hold)}",
-        f"+ timeout={_number(detector.timeout_second)} quick={_number(QUICK * window)}{start}",
+        f"Xtimer still settled hold_timer window={number(window)} hold={number(hold)}",
+        f"+ timeout={number(detector.timeout_second)} quick={number(QUICK * window)}{start}",
     ]
     return lines
 
@@ -153,14 +149,10 @@ def _bench(layer: ProgrammedLayer, played: Tensor, duration_second: float) -> st
         f".options {OPTIONS}",
         ".save v(settled) v(still)",
         *[f".save v(v{i}) v(sp{i})" for i in range(layer.states)],
-        f".tran {_number(step / 1000)} {_number(duration_second)} 0 {_number(step)} uic",
+        f".tran {number(step / 1000)} {number(duration_second)} 0 {number(step)} uic",
         ".control",
         "set filetype=binary",
     ]
-    lines += [f"alter Vd{k} dc = {_number(value)}" for k, value in enumerate(volts)]
+    lines += [f"alter Vd{k} dc = {number(value)}" for k, value in enumerate(volts)]
     lines += ["run", "write detect.raw", "quit 0", ".endc", ".end", ""]
     return "\n".join(lines)
-
-
-def _number(value: float | Tensor) -> str:
-    return repr(float(value))

@@ -17,6 +17,7 @@ from torch import Tensor
 from equilog.cells.diode import DiodeNetworkCell
 from equilog.circuit.netlist import OP_OPTIONS
 from equilog.circuit.ngspice import Ngspice, NgspiceError, find_ngspice
+from equilog.circuit.text import write_files
 
 CELSIUS_ZERO_KELVIN = 273.15
 
@@ -47,7 +48,7 @@ def write_diode_network(cell: DiodeNetworkCell, folder: Path, drive: Tensor) -> 
     for row in drive.tolist():
         lines += [f"alter Vd{k} dc = {value!r}" for k, value in enumerate(row)]
         lines += ["op", "write diodes.raw", "destroy all"]
-    return _write(folder, {"network.inc": _resistors(cell), "diodes.cir": "\n".join([*lines, *_END])})
+    return write_files(folder, {"network.inc": _resistors(cell), "diodes.cir": "\n".join([*lines, *_END])})
 
 
 @torch.no_grad()
@@ -106,7 +107,7 @@ def linearised_rest(
         lines += ["op", "write linear.raw", "destroy all"]
     with tempfile.TemporaryDirectory(prefix="equilog-diodes-") as scratch:
         where = folder or Path(scratch)
-        _write(where, {"network.inc": _resistors(cell), "linear.cir": "\n".join([*lines, *_END])})
+        write_files(where, {"network.inc": _resistors(cell), "linear.cir": "\n".join([*lines, *_END])})
         return _run(simulator, where, "linear", n, len(g)) * scale
 
 
@@ -115,13 +116,6 @@ _END = ["quit 0", ".endc", ".end", ""]
 
 def _begin(n: int) -> list[str]:
     return [f".save v(n{i})" for i in range(n)] + [".op", ".control", "set filetype=binary", "set appendwrite"]
-
-
-def _write(folder: Path, text: dict[str, str]) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in text.items():
-        (folder / name).write_text(content, encoding="utf-8")
-    return [folder / name for name in text]
 
 
 def _run(simulator: Ngspice | None, folder: Path, name: str, states: int, samples: int) -> Tensor:

@@ -26,6 +26,7 @@ from torch import Tensor
 from equilog.cells import Curve
 from equilog.circuit.curve import with_curve
 from equilog.circuit.noise_bench import NoiseBench, noise_deck
+from equilog.circuit.text import number, write_files
 from equilog.hardware import ProgrammedLayer
 from equilog.hardware.curve import activation_of
 from equilog.hardware.technology.spec import NAME_PATTERN
@@ -87,12 +88,7 @@ def write_circuit(
             text[f"settle_{k}.cir"] = _settle_bench(layer, played, duration)
     if noise is not None:
         text["noise.cir"] = noise_deck(layer, noise, OP_OPTIONS)
-    paths = []
-    for name, content in text.items():
-        path = folder / name
-        path.write_text(content, encoding="utf-8")
-        paths.append(path)
-    return paths
+    return write_files(folder, text)
 
 
 def component_count(layer: ProgrammedLayer) -> dict[str, int]:
@@ -109,10 +105,6 @@ def component_count(layer: ProgrammedLayer) -> dict[str, int]:
         "ADCs": n,
         "references": 1,
     }
-
-
-def _number(value: float | Tensor) -> str:
-    return repr(float(value))
 
 
 def _sources(layer: ProgrammedLayer) -> list[tuple[str, str, str]]:
@@ -145,7 +137,7 @@ def _crossbar(layer: ProgrammedLayer) -> str:
                 source = f"w{line}_{i}" if word else node
                 sink = f"b{i}_{line}" if bit else f"x{i}"
                 if float(g) > 0:
-                    lines.append(f"R{kind}_{i}_{k} {source} {sink} {_number(1 / float(g))}")
+                    lines.append(f"R{kind}_{i}_{k} {source} {sink} {number(1 / float(g))}")
                 else:
                     lines.append(f"* R{kind}_{i}_{k}: this device does not conduct")
     return "\n".join(lines + _wires(layer, columns, word, bit)) + "\n"
@@ -156,15 +148,15 @@ def _wires(layer: ProgrammedLayer, columns: list[tuple[str, str, str]], word: fl
     lines = []
     drivers = [node for _, positive, negative in columns for node in (negative, positive)]
     if word:
-        lines.append(f"\n* word lines: {_number(word)} ohm from the source to the first device and between devices")
+        lines.append(f"\n* word lines: {number(word)} ohm from the source to the first device and between devices")
         for k, driver in enumerate(drivers):
             nodes = [driver, *(f"w{k}_{i}" for i in range(layer.states))]
-            lines += [f"Rw_{k}_{i} {a} {b} {_number(word)}" for i, (a, b) in enumerate(pairwise(nodes))]
+            lines += [f"Rw_{k}_{i} {a} {b} {number(word)}" for i, (a, b) in enumerate(pairwise(nodes))]
     if bit:
-        lines.append(f"\n* bit lines: {_number(bit)} ohm between devices and from the last one to the virtual ground")
+        lines.append(f"\n* bit lines: {number(bit)} ohm between devices and from the last one to the virtual ground")
         for i in range(layer.states):
             nodes = [*(f"b{i}_{k}" for k in range(len(drivers))), f"x{i}"]
-            lines += [f"Rb_{i}_{k} {a} {b} {_number(bit)}" for k, (a, b) in enumerate(pairwise(nodes))]
+            lines += [f"Rb_{i}_{k} {a} {b} {number(bit)}" for k, (a, b) in enumerate(pairwise(nodes))]
     return lines
 
 
@@ -181,27 +173,27 @@ def _layer(layer: ProgrammedLayer) -> str:
         "* Neurons. vos: amplifier offset; gain, avos: activation mismatch of this chip.",
     ]
     shared = (
-        f"rf={_number(layer.r_feedback_ohm)} cf={_number(layer.c_feedback_farad)} "
-        f"va={_number(spec.activation.v_scale_volt)} vs={_number(spec.activation.v_out_volt)}"
+        f"rf={number(layer.r_feedback_ohm)} cf={number(layer.c_feedback_farad)} "
+        f"va={number(spec.activation.v_scale_volt)} vs={number(spec.activation.v_out_volt)}"
     )
     amp = spec.amplifier
     limits = {"slew": amp.slew_volt_per_second, "rail": amp.rail_volt}
-    given = "".join(f" {name}={_number(value)}" for name, value in limits.items() if value is not None)
+    given = "".join(f" {name}={number(value)}" for name, value in limits.items() if value is not None)
     kind = "neuron_limited" if given else "neuron"
     for i in range(n):
         own = (
-            f"a0={_number(layer.dc_gain[i])} gbw={_number(layer.gbw_hertz[i])} "
-            f"vos={_number(layer.amp_offset_volt[i])} gain={_number(layer.act_gain[i])} "
-            f"avos={_number(layer.act_offset_volt[i])}"
+            f"a0={number(layer.dc_gain[i])} gbw={number(layer.gbw_hertz[i])} "
+            f"vos={number(layer.amp_offset_volt[i])} gain={number(layer.act_gain[i])} "
+            f"avos={number(layer.act_offset_volt[i])}"
         )
         lines += [f"Xn{i} x{i} v{i} sp{i} sn{i} {kind}", f"+ {shared}{given}", f"+ {own}"]
     if bias := spec.amplifier.input_bias_ampere:
         lines += ["", "* Bias currents into the inverting inputs"]
-        lines += [f"Ibias{i} x{i} 0 dc {_number(bias)}" for i in range(n)]
+        lines += [f"Ibias{i} x{i} 0 dc {number(bias)}" for i in range(n)]
     lines += ["", "* Drives: DAC outputs in both polarities; a test bench sets the Vd sources."]
     for k in range(m):
         lines += [f"Vd{k} dp{k} 0 dc 0", f"Ed{k} dn{k} 0 dp{k} 0 -1"]
-    reference = _number(spec.dac.full_scale_volt)
+    reference = number(spec.dac.full_scale_volt)
     lines += ["", "* Bias reference", f"Vref refp 0 dc {reference}", "Eref refn 0 refp 0 -1", ""]
     lines += [".include crossbar.inc", ""]
     return "\n".join(lines)
@@ -225,7 +217,7 @@ def _op_bench(layer: ProgrammedLayer, rest: Tensor) -> str:
     ]
     for index, row in enumerate(volts):
         lines.append(f"* sample {index}")
-        lines += [f"alter Vd{k} dc = {_number(value)}" for k, value in enumerate(row)]
+        lines += [f"alter Vd{k} dc = {number(value)}" for k, value in enumerate(row)]
         lines += ["op", "write op.raw", "destroy all"]
     lines += ["quit 0", ".endc", ".end", ""]
     return "\n".join(lines)
@@ -240,10 +232,10 @@ def _settle_bench(layer: ProgrammedLayer, played: Tensor, duration_second: float
         ".include layer.cir",
         f".options {TRAN_OPTIONS}",
         *_save(layer),
-        f".tran {_number(first)} {_number(duration_second)} 0 {_number(step)} uic",
+        f".tran {number(first)} {number(duration_second)} 0 {number(step)} uic",
         ".control",
         "set filetype=binary",
     ]
-    lines += [f"alter Vd{k} dc = {_number(value)}" for k, value in enumerate(volts)]
+    lines += [f"alter Vd{k} dc = {number(value)}" for k, value in enumerate(volts)]
     lines += ["run", "write tran.raw", "quit 0", ".endc", ".end", ""]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from scipy.constants import Boltzmann, zero_Celsius
 from torch import Tensor
 
+from equilog.circuit.text import number
 from equilog.hardware import ProgrammedLayer
 from equilog.hardware.noise.model import noise_conditions
 
@@ -61,7 +62,7 @@ def noise_deck(layer: ProgrammedLayer, bench: NoiseBench, options: str) -> str:
         ".include layer.cir",
         "* ngspice wants an input to refer the noise to; it drives nothing.",
         "Vprobe probe 0 dc 0 ac 1",
-        f".options {options} temp={_number(kelvin - zero_Celsius)}",
+        f".options {options} temp={number(kelvin - zero_Celsius)}",
         ".control",
         "set filetype=binary",
         "set appendwrite",
@@ -69,15 +70,15 @@ def noise_deck(layer: ProgrammedLayer, bench: NoiseBench, options: str) -> str:
     ]
     if e_n > 0:
         ohm = e_n**2 / (4 * Boltzmann * kelvin)
-        lines.append(f"* amplifier noise {_number(e_n)} V/sqrt(Hz): the resistor that makes as much")
+        lines.append(f"* amplifier noise {number(e_n)} V/sqrt(Hz): the resistor that makes as much")
         for i in range(n):
             device = f"@r.xn{i}.xint.rnoise"
-            lines += [f"alter {device}[resistance] = {_number(ohm)}", f"alter {device}[noisy] = 1"]
+            lines += [f"alter {device}[resistance] = {number(ohm)}", f"alter {device}[noisy] = 1"]
     for index, row in enumerate(bench.played * layer.spec.dac.full_scale_volt):
         lines.append(f"* sample {index}")
-        lines += [f"alter Vd{k} dc = {_number(value)}" for k, value in enumerate(row)]
+        lines += [f"alter Vd{k} dc = {number(value)}" for k, value in enumerate(row)]
         for i in bench.nodes:
-            sweep = f"dec {POINTS_PER_DECADE} {_number(low)} {_number(high)}"
+            sweep = f"dec {POINTS_PER_DECADE} {number(low)} {number(high)}"
             lines += [
                 f"noise v(v{i}) Vprobe {sweep}",
                 "setplot previous",
@@ -86,7 +87,3 @@ def noise_deck(layer: ProgrammedLayer, bench: NoiseBench, options: str) -> str:
             ]
     lines += ["quit 0", ".endc", ".end", ""]
     return "\n".join(lines)
-
-
-def _number(value: float | Tensor) -> str:
-    return repr(float(value))

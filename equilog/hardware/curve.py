@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equilog.cells import Activation, Curve, MonotoneSpline, Tanh
+from equilog.cells import Curve, MonotoneSpline, Tanh
 from equilog.cells.curve import MAX_POINTS
 from equilog.hardware.technology.blocks import MeasuredCurve
 from equilog.names import UserError, nearest
@@ -32,7 +32,7 @@ class SteepCurveWarning(UserWarning):
     """A measured activation is steeper than certificates of stability assume."""
 
 
-def activation_of(layer: ProgrammedLayer) -> Activation:
+def activation_of(layer: ProgrammedLayer) -> Tanh | Curve:
     """Return the activations of a programmed chip, or of each chip of a population, in ``p = v/V_a``.
 
     Args:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from equilog.cells.curve import check_inside
 from equilog.equilibrium import EquilibriumLayer
+from equilog.hardware.curve import activation_of
 from equilog.hardware.programming import ProgrammedLayer
 from equilog.hardware.transient import Transient, UnstableChipError
 from equilog.hardware.twin import static_system
@@ -77,7 +78,7 @@ def at_rest(
         raise ValueError(f"stability = {stability!r}: expected one of {', '.join(get_args(Stability))}")
     system = static_system(layer, played)
     p = (settle or _settle).rest(system)
-    rail = system.activation.rail if hasattr(system.activation, "rail") else float("inf")
+    rail = activation_of(layer).rail
     check_inside(system.activation, p.clamp(-rail, rail))
     watched = _watched(system.activation.slope(p), stability)
     v_a = float(layer.spec.activation.v_scale_volt)

@@ -21,6 +21,7 @@ from equilog.cells.curve import Curve
 from equilog.equilibrium import EquilibriumLayer
 from equilog.equilibrium.solvers import Chord
 from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, program
+from equilog.hardware.curve import activation_of
 from equilog.hardware.rest import STEEPEST
 from equilog.hardware.twin import adc, dac, static_system
 from equilog.model import HybridDEQ
@@ -183,7 +184,7 @@ class Bench:
         activation = system.activation
         outside = activation.outside(p).any(-1) if isinstance(activation, Curve) else torch.zeros_like(at_rest)
         z, steepness = activation(p), activation.slope(p).mean(-1)
-        rail = getattr(activation, "rail", float("inf"))
+        rail = activation_of(together).rail
         return _Settled(each, p.clamp(-rail, rail), z, at_rest, outside & at_rest, steepness)
 
     def _answers(self, layers: list[ProgrammedLayer], together: ProgrammedLayer, z: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from equilog.circuit.board.bom import bill, csv_text, markdown
 from equilog.circuit.board.deck import deck
 from equilog.circuit.board.design import design
 from equilog.circuit.board.kicad import netlist
+from equilog.circuit.text import write_files
 from equilog.hardware import ProgrammedLayer
 
 
@@ -46,10 +47,4 @@ def write_board(layer: ProgrammedLayer, folder: Path) -> list[Path]:
         "neuron.svg": neuron_svg(board),
         "sheet.svg": sheet_svg(board),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, text in texts.items():
-        path = folder / name
-        path.write_text(text, encoding="utf-8")
-        paths.append(path)
-    return paths
+    return write_files(folder, texts)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.quantise import convert
-from equilog.hardware.technology.blocks import Adc, Dac
+from equilog.hardware.technology.blocks import Adc, Converter, Dac
 
 
 def sample_inl(chip: Chip | Population, which: str, channels: int) -> Tensor | None:
@@ -25,7 +25,7 @@ def sample_inl(chip: Chip | Population, which: str, channels: int) -> Tensor | N
         which: "dac" or "adc".
         channels: how many.
     """
-    block: Dac | Adc = getattr(chip.spec, which)
+    block: Converter = getattr(chip.spec, which)
     if not block.inl_lsb:
         return None
     return float(block.inl_lsb) / 2**0.5 * chip.standard_normal(f"{which}.inl", 2, channels)
@@ -59,7 +59,7 @@ def analog_to_digital(level: Tensor, block: Adc, bows: Tensor | None, reads: tor
     return convert(level, int(block.bits))
 
 
-def _noisy(level: Tensor, block: Dac | Adc, reads: torch.Generator | None) -> Tensor:
+def _noisy(level: Tensor, block: Converter, reads: torch.Generator | None) -> Tensor:
     if reads is None or not block.noise_volt:
         return level
     white = torch.randn(level.shape, generator=reads, dtype=level.dtype)

@@ -267,36 +267,28 @@ class ActivationBlock(Strict):
     """measured transfer curve; left out: V_s tanh(v/V_a)"""
 
 
-class Dac(Strict):
-    """Digital to analog: plays the parameterization's drive into the crossbar."""
+class Converter(Strict):
+    """What both kinds of converter have in common; the range is symmetric and clips."""
 
     bits: Bits
     full_scale_volt: Positive
-    """output voltage of drive 1; the range is symmetric"""
+    """voltage of the largest code, at the analog side"""
     inl_lsb: NonNegative | None = None
     """standard deviation of the integral non-linearity at its largest, from channel to channel; left out: none"""
     noise_volt: NonNegative | None = None
-    """rms noise of the output, drawn anew for every sample; left out: none"""
+    """rms noise at the analog side, drawn anew for every sample; left out: none"""
     conversion_second: Positive
-    """time from code to settled output"""
+    """time of one conversion, settling included; all channels convert at once"""
     energy_joule: Positive
     """energy of one conversion"""
 
 
-class Adc(Strict):
+class Dac(Converter):
+    """Digital to analog: plays the parameterization's drive into the crossbar; drive 1 is the largest code."""
+
+
+class Adc(Converter):
     """Analog to digital: reads the resting activation outputs."""
-
-    bits: Bits
-    full_scale_volt: Positive
-    """input voltage of the largest code; the range is symmetric and clips"""
-    inl_lsb: NonNegative | None = None
-    """standard deviation of the integral non-linearity at its largest, from channel to channel; left out: none"""
-    noise_volt: NonNegative | None = None
-    """rms noise referred to the input, drawn anew for every sample; left out: none"""
-    conversion_second: Positive
-    """time of one conversion; all neurons are converted at once"""
-    energy_joule: Positive
-    """energy of one conversion"""
 
 
 class Detector(Strict):
