@@ -2,8 +2,8 @@
 
     python benchmarks/foundation.py --task digits --seeds 0 1 2 --json results/digits.json
 
-For each seed two models of equal budget are trained: one with the task's two stages (ideal, then the twin on changing
-chips), one ideal for all its epochs and only then put on chips. Both meet the same unseen chips; the chip that is built
+For each seed two models of equal budget are trained: one with the task's curriculum (ideal, ramped, then the twin on
+changing chips), one ideal for all its epochs and only then put on chips. Both meet the same unseen chips; the chip that is built
 is settled in ngspice. Prints a table and writes JSON.
 """
 
@@ -39,8 +39,7 @@ COLUMNS = (
 def measure(task: str, hardware: str, seed: int, way: str, folder: Path) -> dict[str, Any]:
     config = RunConfig.for_task(task, {"hardware": hardware, "seed": seed})
     if way == "ideal, then deployed":
-        stages = {"epochs_ideal": config.training.epochs, "epochs_twin": 0}
-        config = config.model_copy(update={"training": config.training.model_copy(update=stages)})
+        config = config.with_curriculum("ideal", None)
     begin = time.perf_counter()
     metrics = run(config, folder).metrics()
     chips = metrics["accuracy_twin_unseen_chips"]
@@ -66,7 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     for seed in arguments.seeds:
-        for way in ("ideal, then twin", "ideal, then deployed"):
+        for way in ("full curriculum", "ideal, then deployed"):
             with tempfile.TemporaryDirectory() as scratch:
                 rows.append(measure(arguments.task, arguments.hardware, seed, way, Path(scratch) / "run"))
             print(f"{way}, seed {seed}: {rows[-1]['seconds']:.0f} s", file=sys.stderr)

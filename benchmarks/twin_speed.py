@@ -9,7 +9,10 @@
     time     transients of one chip over 20 time constants, per sample, against ngspice's .tran of the same netlist.
     step     a training step (forward, backward) of a hybrid model, ideal and through the static twin of a new chip: of
              the technology, of one with every static effect (preset pcm with 64 levels and converter flaws, read with
-             noise), and with resistive wires as well, whose equations are solved anew for every chip.
+             noise), and with resistive wires as well, to first order and exactly, anew for every chip. How far the
+             first order is from the exact solution, at the technology's resistance and at 2 ohm: of what the wires
+             take from the weights (Frobenius norm of the change over that of the weights), how much it misses, and what
+             that moves resting states by, at most.
     product  a training step (forward, backward, update) of one noisy quantised layer: AnalogLinear and aihwkit's
              inference tiles with a weight modifier of the same size; AnalogLinear with the technology's own levels and
              state-dependent errors, and nn.Linear, for scale.
@@ -30,6 +33,7 @@ from typing import Any
 
 import torch
 from _harness import interleave, prepare, show, table, write
+from rich.table import Table
 from torch import Tensor, nn
 
 from equilog import circuit
@@ -37,6 +41,7 @@ from equilog.cells import CircuitCell
 from equilog.circuit.ngspice import find_ngspice
 from equilog.equilibrium import Auto, EquilibriumLayer
 from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, load_spec, program, without
+from equilog.hardware.pairs import Wires
 from equilog.hardware.product.linear import AnalogLinear
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac, static_system
@@ -171,21 +176,24 @@ def step(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[
     y = torch.randint(0, classes, (batch,))
     seeds = iter(range(10**9))
 
-    def one(of: Spec | None) -> None:
+    def one(of: Spec | None, wires: Wires = "exact") -> None:
         model.zero_grad(set_to_none=True)
-        layer = None if of is None else model.program(Chip(of, next(seeds)), Conditions(3600.0, 320.0, reads))
+        when = Conditions(3600.0, 320.0, reads)
+        layer = None if of is None else model.program(Chip(of, next(seeds)), when, wires=wires)
         nn.functional.cross_entropy(model(x, layer), y).backward()
 
     pcm, reads = load_spec("pcm"), torch.Generator().manual_seed(args.seed)
     flaws = {"inl_lsb": 0.5, "noise_volt": 1e-3}
     everything = pcm.changed(crossbar={"levels": 64}, dac=flaws, adc=flaws)
-    technologies: dict[str, Spec | None] = {
-        "ideal": None,
-        f"{spec.name} an hour old": spec,
-        "every static effect but wires": without(everything, "wires"),
-        "wires too": everything,
+    contestants: dict[str, Callable[[], None]] = {
+        "ideal": lambda: one(None),
+        f"{spec.name} an hour old": lambda: one(spec),
+        "every static effect but wires": lambda: one(without_wires),
+        "wires too, to first order": lambda: one(everything, "first-order"),
+        "wires too, exactly": lambda: one(everything),
     }
-    times = interleave({k: (lambda v=v: one(v)) for k, v in technologies.items()}, args.repeats, args.budget)
+    without_wires = without(everything, "wires")
+    times = interleave(contestants, args.repeats, args.budget)
     return [
         {
             "part": "step",
@@ -194,9 +202,32 @@ def step(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[
             "twin_second": times[name].median,
             "ratio": times[name].over(times["ideal"]),
         }
-        for name in technologies
+        for name in contestants
         if name != "ideal"
-    ]
+    ] + [first_order(states, pcm, ohm, args.seed) for ohm in (None, 2.0)]
+
+
+@torch.no_grad()
+def first_order(states: int, spec: Spec, ohm: float | None, seed: int) -> Row:
+    """Compare wires to first order with wires solved exactly, in float64."""
+    if ohm is not None:
+        spec = spec.changed(crossbar={"wires": {"word_line_ohm": ohm, "bit_line_ohm": ohm}})
+    assert spec.crossbar.wires is not None
+    torch.manual_seed(seed)
+    weight, input_weight, bias = (m.double() for m in CircuitCell(states, states // 2).matrices())
+    matrices, when = (weight, input_weight, bias), Conditions(3600.0, 320.0)
+    bare = program(matrices, Chip(without(spec, "wires"), seed), when).effective
+    exact, close = (program(matrices, Chip(spec, seed), when, wires=how) for how in ("exact", "first-order"))
+    norm = float(torch.linalg.matrix_norm(exact.effective))
+    settle, drive = EquilibriumLayer(on_failure="raise"), inputs(64, states // 2, seed)
+    z, z_close = (settle(static_system(layer, dac(layer, drive))) for layer in (exact, close))
+    return {
+        "part": "wires",
+        "case": f"n = {states}, {float(spec.crossbar.wires.word_line_ohm):g} ohm",
+        "taken_by_wires": float(torch.linalg.matrix_norm(bare - exact.effective)) / norm,
+        "missed_of_weights": float(torch.linalg.matrix_norm(close.effective - exact.effective)) / norm,
+        "largest_difference_of_states": float((z - z_close).abs().max()),
+    }
 
 
 def product(size: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[Row]:
@@ -288,26 +319,34 @@ def main() -> None:
         else:
             for size in args.states or [512, 1024]:
                 rows += product(size, 64, spec, args)
+    show(tables(rows))
+    write(args.json, rows, args)
+
+
+def tables(rows: list[Row]) -> list[Table]:
+    """Return one table for each kind of row."""
     against = [r for r in rows if r["part"] in ("rest", "time")]
-    tables = []
+    made = []
     if against:
         cells = [
             [r["part"], r["case"], us(r["twin_second"]), us(r["ngspice_second"]), f"{r['ratio']:,.0f}", error(r)]
             for r in against
         ]
-        tables.append(
-            table("per sample", ["", "case", "twin", "ngspice", "ngspice / twin", "largest difference"], cells)
-        )
+        made.append(table("per sample", ["", "case", "twin", "ngspice", "ngspice / twin", "largest difference"], cells))
     if steps := [r for r in rows if r["part"] == "step"]:
         cells = [[r["case"], us(r["ideal_second"]), us(r["twin_second"]), f"{r['ratio']:.2f}"] for r in steps]
-        tables.append(table("training step", ["case", "ideal", "twin, a new chip", "twin / ideal"], cells))
+        made.append(table("training step", ["case", "ideal", "twin, a new chip", "twin / ideal"], cells))
+    if wired := [r for r in rows if r["part"] == "wires"]:
+        keys = "taken_by_wires", "missed_of_weights", "largest_difference_of_states"
+        cells = [[r["case"], *(f"{r[key]:.1e}" for key in keys)] for r in wired]
+        head = ["case", "wires take", "first order misses", "states differ by"]
+        made.append(table("wires to first order", head, cells))
     if products := [r for r in rows if r["part"] == "product"]:
         names = [key.removesuffix("_second") for key in products[0] if key.endswith("_second")]
         cells = [[r["case"], *(us(r[f"{n}_second"]) for n in names), f"{r['ratio']:.2f}"] for r in products]
         title = "noisy quantised matrix product: forward, backward, update"
-        tables.append(table(title, ["case", *names, "quickest of aihwkit / equilog"], cells))
-    show(tables)
-    write(args.json, rows, args)
+        made.append(table(title, ["case", *names, "quickest of aihwkit / equilog"], cells))
+    return made
 
 
 def us(second: float) -> str:

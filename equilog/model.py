@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from equilog.cells import CircuitCell
 from equilog.equilibrium import Auto, EquilibriumLayer
 from equilog.hardware import Chip, Conditions, Population, ProgrammedLayer, program
-from equilog.hardware.twin import adc, dac, static_system
+from equilog.hardware.pairs import Wires
+from equilog.hardware.twin import TwinState, dac, static_system
 
 
 class HybridDEQ(nn.Module):
@@ -51,9 +52,17 @@ class HybridDEQ(nn.Module):
         if chip is None:
             settled: Tensor = self.equilibrium(self.cell.system(drive))
             return settled
-        layer = chip if isinstance(chip, ProgrammedLayer) else self.program(chip)
-        return adc(layer, self.equilibrium(static_system(layer, dac(layer, drive))))
+        return self.on_chip(drive, chip).read
 
-    def program(self, chip: Chip | Population, conditions: Conditions | None = None) -> ProgrammedLayer:
+    def on_chip(self, drive: Tensor, chip: Chip | Population | ProgrammedLayer) -> TwinState:
+        """Return the equilibrium under drives of shape ``(batch, m)`` on a chip, with all that led there."""
+        layer = chip if isinstance(chip, ProgrammedLayer) else self.program(chip)
+        played = dac(layer, drive)
+        system = static_system(layer, played)
+        return TwinState(layer, drive, played, system, self.equilibrium.rest(system))
+
+    def program(
+        self, chip: Chip | Population, conditions: Conditions | None = None, *, wires: Wires = "exact"
+    ) -> ProgrammedLayer:
         """Return the cell as this chip holds it, or all chips of a population; see :func:`equilog.hardware.program`."""
-        return program(self.cell.matrices(), chip, conditions)
+        return program(self.cell.matrices(), chip, conditions, wires=wires)

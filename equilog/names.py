@@ -106,10 +106,13 @@ def load_yaml(path: Path) -> Any:
 
 
 def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    for part in path:
+    parts = iter(path)
+    for part in parts:
         field = model.model_fields.get(str(part))
         annotation = getattr(field, "annotation", None)
-        options = [annotation, *typing.get_args(annotation)]  # looks into `Model | None`
+        if typing.get_origin(annotation) is dict:
+            next(parts, None)  # the entry's own name
+        options = [annotation, *typing.get_args(annotation)]  # looks into `Model | None` and `dict[str, Model]`
         inner = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
         if inner is None:
             return []

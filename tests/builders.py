@@ -12,6 +12,7 @@ from equilog.cells import AffineSystem, CircuitCell, MonotoneWeight, Tanh
 from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, load_spec, program
 from equilog.hardware.technology.spec import spec_from_data
 from equilog.model import HybridDEQ
+from equilog.training import Stage
 
 
 def generator(seed: int) -> torch.Generator:
@@ -111,3 +112,8 @@ def tiny_data(samples: int = 20, features: int = 4) -> tuple[Tensor, Tensor]:
     """Inputs and the labels of a rule that a tiny model can learn."""
     x = torch.randn(samples, features, generator=generator(7))
     return x, (x[:, 0] > 0).long()
+
+
+def stages(ideal: int, twin: int) -> dict[str, Stage]:
+    """A curriculum of two stages, with so many epochs each."""
+    return {"ideal": Stage(epochs=ideal), "twin": Stage(epochs=twin, twin=True)}

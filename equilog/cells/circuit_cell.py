@@ -19,16 +19,22 @@ class CircuitCell(nn.Module):
     Args:
         states: number of neurons n.
         drives: number of DAC channels m.
-        margin: of the monotone recurrent weight, see :class:`MonotoneWeight`.
+        margin: of the monotone recurrent weight, see :class:`MonotoneWeight`; not used where `recurrent` is given.
+        recurrent: what makes W, a module as :class:`~equilog.cells.SymmetricWeight`; monotone unless given.
+
+    Raises:
+        ValueError: without a drive, or for a recurrent weight of another number of states.
     """
 
-    def __init__(self, states: int, drives: int, *, margin: float = 0.3) -> None:
+    def __init__(self, states: int, drives: int, *, margin: float = 0.3, recurrent: nn.Module | None = None) -> None:
         super().__init__()
         if drives < 1:
             raise ValueError(f"drives = {drives}: expected at least one DAC channel")
+        if recurrent is not None and getattr(recurrent, "n", states) != states:
+            raise ValueError(f"recurrent weight of {recurrent.n} states in a cell of {states}: expected as many")
         self.states = states
         self.drives = drives
-        self.recurrent = MonotoneWeight(states, margin)
+        self.recurrent = MonotoneWeight(states, margin) if recurrent is None else recurrent
         self.input_weight = nn.Parameter(torch.randn(states, drives) / drives**0.5)
         self.bias = nn.Parameter(torch.zeros(states))
 

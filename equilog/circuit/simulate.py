@@ -53,9 +53,13 @@ def rest(
     plots = simulator.run(folder, "op.cir", "op.raw", timeout_second=60 + 2.0 * samples, cancel=cancel)
     if len(plots) != samples:
         raise NgspiceError(f"op.cir asks for {samples} operating points, ngspice returned {len(plots)}")
-    v = torch.stack([_nodes(plot, "v", states)[0] for plot in plots])
-    s = torch.stack([_nodes(plot, "sp", states)[0] for plot in plots])
-    return v, s
+    found = [rest_of(plot, states) for plot in plots]
+    return torch.stack([v for v, _ in found]), torch.stack([s for _, s in found])
+
+
+def rest_of(plot: Plot, states: int) -> tuple[Tensor, Tensor]:
+    """Return amplifier and activation outputs of one operating point, each of shape ``(states,)``, float64."""
+    return _nodes(plot, "v", states)[0], _nodes(plot, "sp", states)[0]
 
 
 class LibrarySession:

@@ -1,72 +1,63 @@
-"""The digital side: what the ends of a hybrid model cost, and what its equilibrium would cost without a chip."""
+"""The digital side: what modules and equilibria ask of a digital computer, counted."""
 
 from __future__ import annotations
-
-from functools import cache
-from importlib import resources
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from equilog.cells import CircuitCell
-from equilog.cost.span import Span
+from equilog.cost.target import DigitalTarget, default_target, load_target, target_names
+from equilog.cost.work import Work
 from equilog.equilibrium import Anderson, Chord, Picard
-from equilog.hardware.technology.figure import Figure
-from equilog.names import Strict, load_yaml, parse
 
-
-class DigitalTarget(Strict):
-    """A digital computer as data."""
-
-    name: str
-    summary: str
-    mac_joule: Figure
-    bytes_per_number: Figure
-    sram_joule_per_byte: Figure
-    activation_macs: Figure
-    mac_per_second: Figure
-
-
-@cache
-def default_target() -> DigitalTarget:
-    """Return the target that ships with equilog."""
-    with resources.as_file(resources.files("equilog.cost") / "digital.yaml") as path:
-        return parse(DigitalTarget, load_yaml(path), "equilog's digital target")
-
-
-class Work(Strict):
-    """Operations of one inference at batch 1: multiply–accumulates and numbers fetched from memory."""
-
-    macs: float
-    fetched_numbers: float
-    activations: float = 0.0
-
-    def energy_joule(self, target: DigitalTarget) -> Span:
-        """Arithmetic plus memory traffic."""
-        arithmetic = (Span.of(target.activation_macs) * self.activations + self.macs) * target.mac_joule
-        fetched = Span.of(target.bytes_per_number) * self.fetched_numbers
-        return arithmetic + fetched * target.sram_joule_per_byte
-
-    def latency_second(self, target: DigitalTarget) -> Span:
-        """Arithmetic at the target's rate; memory is assumed to keep up."""
-        macs = Span.of(target.activation_macs) * self.activations + self.macs
-        return macs / target.mac_per_second
+__all__ = [
+    "DigitalTarget",
+    "Work",
+    "default_target",
+    "equilibrium_work",
+    "load_target",
+    "module_work",
+    "target_names",
+]
 
 
 @torch.no_grad()
 def module_work(module: nn.Module, sample: Tensor) -> Work:
     """Count one inference of any module: MACs by PyTorch's own counter, every parameter fetched once.
 
+    Numbers that layers pass to each other are moved twice, written and read; cheap operations between them (bias,
+    activation, pooling) are not counted as arithmetic.
+
     Args:
         module: for example a parameterization.
         sample: one input, shape ``(1, …)``.
     """
-    with FlopCounterMode(display=False) as counter:
-        out = module(sample)
+    passed, steps = 0, 0
+
+    def watch(_module: nn.Module, _args: object, out: object) -> None:
+        nonlocal passed, steps
+        if isinstance(out, Tensor):
+            passed += 2 * out.numel()
+            steps += 1
+
+    # Layers with weights are what a computer launches; what lies between is fused with them.
+    layers = [m for m in module.modules() if any(True for _ in m.parameters(recurse=False))]
+    handles = [layer.register_forward_hook(watch) for layer in layers]
+    try:
+        with FlopCounterMode(display=False) as counter:
+            out = module(sample)
+    finally:
+        for handle in handles:
+            handle.remove()
+    weights = sum(p.numel() for p in module.parameters())
+    # The last layer's numbers are the output, or become it, and are moved once.
+    inner = max(0, passed - 2 * out.numel())
     return Work(
         macs=counter.get_total_flops() / 2,
-        fetched_numbers=sum(p.numel() for p in module.parameters()) + sample.numel() + out.numel(),
+        fetched_numbers=weights + sample.numel() + inner + out.numel(),
+        weight_numbers=weights,
+        steps=max(1, steps),
     )
 
 
@@ -94,7 +85,6 @@ def equilibrium_work(cell: CircuitCell, drive: Tensor, tolerance: float) -> tupl
         ValueError: if none converges.
     """
     system = cell.system(drive)
-    n, m = cell.states, cell.drives
     found: list[tuple[Work, float, str]] = []
     for solver in (
         Picard(tolerance, tolerance),
@@ -105,13 +95,26 @@ def equilibrium_work(cell: CircuitCell, drive: Tensor, tolerance: float) -> tupl
         if not bool(result.converged.all()):
             continue
         steps = float(result.steps.double().mean())
-        memory = getattr(solver, "memory", 0)
-        work = Work(
-            macs=steps * (n * n + 4 * memory * n) + n * m,
-            fetched_numbers=steps * (n * n + 2 * memory * n) + n * m,
-            activations=steps * n,
-        )
+        work = solver_work(cell.states, cell.drives, steps, getattr(solver, "memory", 0))
         found.append((work, steps, _CALLED[solver.name]))
     if not found:
         raise ValueError(f"no digital solver reaches a residual of {tolerance:g} in 200 steps for every sample")
     return min(found, key=lambda entry: entry[0].fetched_numbers)
+
+
+def solver_work(states: int, drives: int, steps: float, memory: int) -> Work:
+    """Return the work of so many steps of a solver with a memory of so many differences (0: none).
+
+    ``steps (n² + 4kn) + nm`` multiply–accumulates and ``steps (n² + 2kn + 2n) + nm + m`` numbers: the matrix, k
+    differences of iterates and as many of steps, the iterate read and written; the drives' matrix once.
+    """
+    n, m = states, drives
+    matrix = n * n * steps + n * m
+    return Work(
+        macs=matrix + steps * 4 * memory * n,
+        fetched_numbers=matrix + steps * (2 * memory * n + 2 * n) + m,
+        activations=steps * n,
+        weight_numbers=n * n + n * m,
+        passes=matrix / (n * n + n * m),
+        steps=steps + 1,
+    )

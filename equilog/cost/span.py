@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import model_validator
 
 from equilog.hardware.technology.figure import Figure
@@ -45,3 +47,21 @@ class Span(Strict):
 def total(spans: list[Span]) -> Span:
     """Return the sum, as if all lows (and all highs) occurred together: the widest honest range."""
     return sum(spans, Span.of(0.0))
+
+
+def larger(a: Span, b: Span) -> Span:
+    """Return the range of the larger of two quantities."""
+    return Span(low=max(a.low, b.low), typical=max(a.typical, b.typical), high=max(a.high, b.high))
+
+
+def dominant(parts: Mapping[str, Span]) -> tuple[str, float]:
+    """Return the name of the part that is largest at typical values, and its share of their sum.
+
+    Raises:
+        ValueError: without parts.
+    """
+    if not parts:
+        raise ValueError("no parts: expected at least one")
+    name = max(parts, key=lambda key: parts[key].typical)
+    whole = total(list(parts.values())).typical
+    return name, parts[name].typical / whole if whole else 0.0

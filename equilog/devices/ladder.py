@@ -1,6 +1,7 @@
 """The ladder of truth: each rung is computed independently and must agree with the one before it.
 
     ideal → twin at rest → twin in time → ngspice at rest → ngspice in time → ngspice, whole chain
+                                          twin of measured blocks → ngspice, transistors
 
 The first step is what the hardware costs and has no tolerance; every later one is a proof, with a tolerance.
 Voltages are compared in units of full scale: V_a at amplifier outputs, V_s at activation outputs.
@@ -8,43 +9,44 @@ Voltages are compared in units of full scale: V_a at amplifier outputs, V_s at a
 
 from __future__ import annotations
 
-import math
-import os
-import tempfile
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from equilog import circuit
-from equilog.circuit.chain import (
-    ChainRun,
-    TwinChain,
-    chain,
-    code_size,
-    codes,
-    twin_chain,
-    write_chain,
-)
+from equilog.circuit.chain import twin_chain
 from equilog.circuit.ngspice import Ngspice, NgspiceMissingError, find_ngspice
+from equilog.devices.chain_rung import chain_rung
 from equilog.devices.device import Settled, run_on
 from equilog.devices.digital import DigitalDevice
-from equilog.devices.ladder_report import ChainFindings, LadderReport, NodeError, Rung, Settling
+from equilog.devices.ladder_report import (
+    AT_REST,
+    IDEAL,
+    IN_TIME,
+    RUNGS,
+    TOLERANCE_AT_REST,
+    TOLERANCE_IN_TIME,
+    TWIN_AT_REST,
+    TWIN_IN_TIME,
+    LadderReport,
+    NodeError,
+    Rung,
+    Settling,
+    asked_for,
+)
+from equilog.devices.ladder_runs import simulate
+from equilog.devices.transistor_rung import TransistorOutputs, climb_transistors, on_transistors
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip, ProgrammedLayer
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac
 from equilog.model import HybridDEQ
 
-TOLERANCE_AT_REST = 1e-6
-TOLERANCE_IN_TIME = 1e-4
-TOLERANCE_OF_REPORT = 0.01
-"""Of the detector, as a fraction of the twin's report."""
 # Enough to time the settling of every sample; the waveforms set against ngspice are integrated more finely.
 WATCH_STEPS_PER_TAU = 40
 
@@ -61,10 +63,11 @@ class Waveforms:
 
 @dataclass(frozen=True)
 class Ladder:
-    """What :func:`verify` found: the report, and the waveforms behind its rung "ngspice in time"."""
+    """What :func:`verify` found: the report, and what is drawn of the rungs in time and of transistors."""
 
     report: LadderReport
     waveforms: list[Waveforms]
+    transistors: TransistorOutputs | None = None
 
     def __str__(self) -> str:
         return str(self.report)
@@ -78,6 +81,9 @@ def verify(
     *,
     settle_samples: int = 4,
     chain_samples: int | None = None,
+    transistor_samples: int = 0,
+    rungs: Iterable[str] | None = None,
+    former: Ladder | None = None,
     folder: str | Path | None = None,
     simulator: Ngspice | None = None,
     progress: Callable[[str, float], None] | None = None,
@@ -92,150 +98,197 @@ def verify(
         settle_samples: how many of the first inputs ngspice also settles in time.
         chain_samples: how many of the first inputs ngspice takes through the whole chain, from drive to codes; as many
             as it settles in time unless given; there is no such rung without a detector.
+        transistor_samples: how many of the first inputs are settled in SKY130 transistors; a chip of their own
+            technology with this one's seed. All, if there are none and `rungs` asks for transistors.
+        rungs: names of :data:`~equilog.devices.ladder_report.RUNGS`; all but transistors unless given, and these too
+            if there are samples for them.
+        former: an earlier climb; its other rungs are kept if it was with the same model, chip, samples and simulator.
         folder: where to keep the circuit and its test benches; a temporary folder otherwise.
         simulator: ngspice; searched for unless given. Without one the report says that nothing is verified.
         progress: called with a phrase and a fraction as the work goes on.
 
     Raises:
         NgspiceError: if the simulator fails.
+        NgspiceMissingError: without a simulator, if `rungs` asks for it.
         NotConvergedError: if the ideal model or the twin has no resting point.
+        Sky130MissingError: for transistors without their models.
+        UserError: for an unknown rung; for a model that transistors cannot make.
     """
     tell = progress or (lambda _phrase, _done: None)
+    wanted = _wanted(rungs, transistor_samples)
+    missing = None
+    try:
+        simulator = simulator or find_ngspice()
+    except NgspiceMissingError as error:
+        if rungs is not None and wanted != ("twin",):
+            raise
+        simulator, wanted, missing = None, ("twin",), str(error)
+    # Before all else: whatever of a model's transistors cannot be had is said at once.
+    real_layer = on_transistors(model, chip.seed) if "transistors" in wanted else None
+
+    climb = _Climb.begin(model, chip, x, y, simulator, former if rungs is not None or missing is None else None)
+    place = None if folder is None else Path(folder)
+    climb.forget(wanted)
+    if climb.needs_twin or set(wanted) - {"transistors"}:
+        few = (settle_samples, settle_samples if chain_samples is None else chain_samples)
+        _climb_blocks(climb, {*wanted, "twin"} if climb.needs_twin else set(wanted), few, place, tell)
+    if real_layer is not None and simulator is not None:
+        count = transistor_samples or len(x)
+        inner = None if place is None else place / "transistors"
+        some = x[:count], None if y is None else y[:count]
+        found = climb_transistors(model, real_layer, *some, simulator, inner, tell)
+        climb.rows[found.rung.rung] = found.rung
+        climb.found["transistors"], climb.outputs = found.findings, found.outputs
+    ladder = climb.end(missing)
+    tell("verified" if ladder.report.verified else "compared", 1.0)
+    return ladder
+
+
+def _wanted(rungs: Iterable[str] | None, transistor_samples: int) -> tuple[str, ...]:
+    if rungs is not None:
+        return asked_for(rungs)
+    return tuple(name for name in RUNGS if name != "transistors" or transistor_samples)
+
+
+@dataclass
+class _Climb:
+    """A report in the making: rows and findings of this climb over those that are kept of a former one."""
+
+    model: HybridDEQ
+    chip: Chip
+    x: Tensor
+    y: Tensor | None
+    simulator: Ngspice | None
+    rows: dict[str, Rung]
+    found: dict[str, Any]
+    waveforms: list[Waveforms]
+    outputs: TransistorOutputs | None
+
+    @classmethod
+    def begin(
+        cls,
+        model: HybridDEQ,
+        chip: Chip,
+        x: Tensor,
+        y: Tensor | None,
+        simulator: Ngspice | None,
+        former: Ladder | None,
+    ) -> _Climb:
+        identity = _identity(model, chip, x, y)
+        name = None if simulator is None else f"ngspice {simulator.version}"
+        found: dict[str, Any] = {"identity": identity, "simulator": name, "samples": len(x)}
+        if former is None or former.report.identity != identity:
+            return cls(model, chip, x, y, simulator, {}, found, [], None)
+        before = former.report
+        if simulator is None:
+            found["simulator"] = before.simulator
+        elif before.simulator not in (None, name):
+            return cls(model, chip, x, y, simulator, {}, found, [], None)
+        kept = {key: getattr(before, key) for key in LadderReport.model_fields if key not in (*found, "rungs")}
+        rows = {rung.rung: rung for rung in before.rungs}
+        return cls(model, chip, x, y, simulator, rows, kept | found, former.waveforms, former.transistors)
+
+    @property
+    def needs_twin(self) -> bool:
+        """Whether nothing is known of how the twin settles, which every report says."""
+        return "settling" not in self.found
+
+    def forget(self, wanted: Iterable[str]) -> None:
+        """Drop what is about to be climbed anew: a rung for which there are no samples any more must not stay."""
+        for name in wanted:
+            for row in RUNGS[name]:
+                self.rows.pop(row, None)
+            for key in _FINDINGS[name]:
+                self.found.pop(key, None)
+            if name == "time":
+                self.waveforms = []
+            if name == "transistors":
+                self.outputs = None
+
+    def end(self, missing: str | None) -> Ladder:
+        """Return all of it, the ladder's rungs in order."""
+        order = [row for rows in RUNGS.values() for row in rows]
+        rungs = [self.rows[name] for name in order if name in self.rows]
+        because = missing or "the circuit was not settled at rest: equilog verify RUN --rung rest"
+        self.found["not_verified_because"] = None if AT_REST in self.rows else because
+        return Ladder(LadderReport(rungs=rungs, **self.found), self.waveforms, self.outputs)
+
+
+# Which findings besides its rows a rung leaves in the report.
+_FINDINGS: dict[str, tuple[str, ...]] = {
+    "twin": ("settling",),
+    "rest": ("nodes", "sample_errors", "codes_equal"),
+    "time": ("settle_samples",),
+    "chain": ("chain",),
+    "transistors": ("transistors",),
+}
+
+
+def _climb_blocks(
+    climb: _Climb,
+    wanted: set[str],
+    few: tuple[int, int],
+    place: Path | None,
+    tell: Callable[[str, float], None],
+) -> None:
+    """Climb every rung but that of transistors; `few` says how many samples in time and through the chain."""
+    model, chip, y, rows, found = climb.model, climb.chip, climb.y, climb.rows, climb.found
     tell("solving the ideal model and the twin", 0.0)
     with torch.no_grad():
-        drive = model.parameterize(x)
+        drive = model.parameterize(climb.x)
     # Poles are computed below for every sample, and reported rather than raised.
     ideal_device, twin_device = DigitalDevice(), TwinDevice(chip, stability="none")
     for device in (ideal_device, twin_device):
         device.program(model.cell)
-    ideal, twin = ideal_device.settle(drive), twin_device.settle(drive)
-    layer = twin_device.layer
+    twin, layer = twin_device.settle(drive), twin_device.layer
     played = dac(layer, drive.detach().double())
+    v_a, v_s = float(chip.spec.activation.v_scale_volt), float(chip.spec.activation.v_out_volt)
+    if "twin" in wanted:
+        ideal = ideal_device.settle(drive)
+        tell("settling the twin in time", 0.1)
+        moving = Transient(layer, played, steps_per_tau=WATCH_STEPS_PER_TAU)
+        found["settling"], watched = _watch(moving, layer, twin)
+        found["clipped_drives"] = _clipped(drive)
+        z = moving.activation(watched)
+        timed = Settled(watched / v_a, z, adc(layer, z))
+        rows[IDEAL] = Rung.of(IDEAL, accuracy=_accuracy(model, ideal.read, y))
+        rows[TWIN_AT_REST] = _compare(TWIN_AT_REST, IDEAL, twin, ideal, None, _accuracy(model, twin.read, y))
+        accuracy = _accuracy(model, timed.read, y)
+        rows[TWIN_IN_TIME] = _compare(TWIN_IN_TIME, TWIN_AT_REST, timed, twin, TOLERANCE_AT_REST, accuracy)
+    if climb.simulator is None or not wanted & {"rest", "time", "chain"}:
+        return
 
-    tell("settling the twin in time", 0.1)
-    moving = Transient(layer, played, steps_per_tau=WATCH_STEPS_PER_TAU)
-    settling, watched = _watch(moving, layer, twin)
-    in_time_v = watched / moving.v_a
-    in_time_z = moving.activation(watched)
-
-    rungs = [
-        Rung.of("ideal", accuracy=_accuracy(model, ideal.read, y)),
-        _compare("twin at rest", "ideal", twin, ideal, None, _accuracy(model, twin.read, y)),
-        _compare(
-            "twin in time",
-            "twin at rest",
-            Settled(in_time_v, in_time_z, adc(layer, in_time_z)),
-            twin,
-            TOLERANCE_AT_REST,
-            _accuracy(model, adc(layer, in_time_z), y),
-        ),
-    ]
-    try:
-        simulator = simulator or find_ngspice()
-    except NgspiceMissingError as missing:
-        report = LadderReport(
-            simulator=None,
-            not_verified_because=str(missing),
-            samples=len(x),
-            rungs=rungs,
-            settling=settling,
-            clipped_drives=_clipped(drive),
-        )
-        return Ladder(report, [])
-
-    asked = drive.detach().double()[: settle_samples if chain_samples is None else chain_samples]
+    count = min(few[0], len(played))
+    asked = drive.detach().double()[: few[1]] if "chain" in wanted else drive.new_zeros(0)
     expected = twin_chain(layer, asked) if layer.spec.detector is not None and len(asked) else None
-    place = None if folder is None else Path(folder)
-    runs = _simulate(simulator, layer, played, settle_samples, settling, asked, expected, place, tell)
-    v_a, v_s = moving.v_a, float(chip.spec.activation.v_out_volt)
-    real = Settled(runs.v / v_a, runs.s / v_s, adc(layer, runs.s / v_s))
-    rungs.append(
-        _compare("ngspice at rest", "twin at rest", real, twin, TOLERANCE_AT_REST, _accuracy(model, real.read, y))
-    )
-    waves = _waveforms(layer, played, runs.waveforms)
-    if waves:
-        worst = max(float((w.twin - w.ngspice).abs().max()) for w in waves)
+    runs = simulate(climb.simulator, layer, played, wanted, count, found["settling"], asked, expected, place, tell)
+    if runs.at_rest is not None:
+        v, s = runs.at_rest
+        real = Settled(v / v_a, s / v_s, adc(layer, s / v_s))
+        accuracy = _accuracy(model, real.read, y)
+        rows[AT_REST] = _compare(AT_REST, TWIN_AT_REST, real, twin, TOLERANCE_AT_REST, accuracy)
+        found["nodes"] = _worst_nodes(twin, real)
+        found["sample_errors"] = (real.p - twin.p).abs().amax(1).tolist()
+        found["codes_equal"] = float((real.read == twin.read).double().mean())
+    if waves := _waveforms(layer, played, runs.waveforms):
+        climb.waveforms, found["settle_samples"] = waves, len(waves)
         squares = torch.cat([(w.twin - w.ngspice).flatten() ** 2 for w in waves])
-        rungs.append(
-            Rung.of(
-                "ngspice in time",
-                compared_with="twin in time",
-                max_error=worst,
-                rms_error=float(squares.mean().sqrt()),
-                tolerance=TOLERANCE_IN_TIME,
-            )
+        rows[IN_TIME] = Rung.of(
+            IN_TIME,
+            compared_with=TWIN_IN_TIME,
+            max_error=max(float((w.twin - w.ngspice).abs().max()) for w in waves),
+            rms_error=float(squares.mean().sqrt()),
+            tolerance=TOLERANCE_IN_TIME,
         )
-    through = None
     if expected is not None:
-        rung, through = _chain_rung(layer, expected, runs.chains, twin)
-        rungs.append(rung)
-    report = LadderReport(
-        simulator=f"ngspice {simulator.version}",
-        samples=len(x),
-        settle_samples=len(waves),
-        rungs=rungs,
-        settling=settling,
-        nodes=_worst_nodes(twin, real),
-        sample_errors=(real.p - twin.p).abs().amax(1).tolist(),
-        codes_equal=float((real.read == twin.read).double().mean()),
-        clipped_drives=_clipped(drive),
-        chain=through,
-    )
-    tell("verified" if report.verified else "compared", 1.0)
-    return Ladder(report, waves)
+        rung, found["chain"] = chain_rung(layer, expected, runs.chains, twin)
+        rows[rung.rung] = rung
 
 
 def classify_on(model: HybridDEQ, device: TwinDevice, x: Tensor, y: Tensor) -> float:
     """Return the accuracy of the model with a device, programmed here, in the place of its equilibrium."""
     device.program(model.cell)
     return float((run_on(model, device, x).argmax(1) == y).double().mean())
-
-
-@dataclass(frozen=True)
-class _Runs:
-    v: Tensor
-    s: Tensor
-    waveforms: list[circuit.Waveform]
-    chains: list[ChainRun]
-
-
-def _simulate(
-    simulator: Ngspice,
-    layer: ProgrammedLayer,
-    played: Tensor,
-    settle_samples: int,
-    settling: Settling,
-    asked: Tensor,
-    expected: TwinChain | None,
-    folder: Path | None,
-    tell: Callable[[str, float], None],
-) -> _Runs:
-    """Write the circuit and run its benches, as many at once as there are cores."""
-    count = min(settle_samples, len(played))
-    # Long enough to see every watched sample rest, and to see that it stays there.
-    seen = [t for t in settling.time_second[:count] if math.isfinite(t)]
-    duration = max([10 * layer.time_constant_second, *(1.5 * t for t in seen)])
-    with tempfile.TemporaryDirectory(prefix="equilog-circuit-") as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
-        place = folder or Path(scratch)
-        circuit.write_circuit(layer, place, rest=played, settle=played[:count], duration_second=duration)
-        cancel = Event()
-        at_rest = pool.submit(circuit.rest, simulator, place, layer.states, len(played), cancel)
-        in_time = [pool.submit(circuit.settle, simulator, place, layer.states, k, cancel) for k in range(count)]
-        through = []
-        if expected is not None:
-            write_chain(layer, place / "chain", drive=asked, report=expected.report_second)
-            through = [pool.submit(chain, simulator, place / "chain", k, cancel) for k in range(len(asked))]
-        jobs: list[Future[Any]] = [at_rest, *in_time, *through]
-        try:
-            for done, finished in enumerate(as_completed(jobs)):
-                finished.result()
-                tell("settling the circuit in ngspice", 0.3 + 0.7 * (done + 1) / len(jobs))
-        except BaseException:
-            cancel.set()  # Ctrl-C, or one bench that failed: the others need not finish
-            pool.shutdown(cancel_futures=True)
-            raise
-        v, s = at_rest.result()
-        return _Runs(v, s, [job.result() for job in in_time], [job.result() for job in through])
 
 
 def _watch(moving: Transient, layer: ProgrammedLayer, twin: Settled) -> tuple[Settling, Tensor]:
@@ -272,55 +325,6 @@ def _waveforms(layer: ProgrammedLayer, played: Tensor, simulated: list[circuit.W
         twin = moving.at(wave.time_second).v_volt[:, 0]
         found.append(Waveforms(k, wave.time_second, twin / moving.v_a, wave.v_volt / moving.v_a))
     return found
-
-
-def _chain_rung(
-    layer: ProgrammedLayer, ours: TwinChain, theirs: list[ChainRun], twin: Settled
-) -> tuple[Rung, ChainFindings]:
-    """Set what was held and converted in ngspice against the twin at its own detector's report, and at rest."""
-    one = code_size(layer)
-    tolerance = min(TOLERANCE_IN_TIME, one / 4)
-    reported = ours.report_second.isfinite().tolist()
-    both = [k for k, run in enumerate(theirs) if run.codes is not None and reported[k]]
-    differ = sum((run.codes is not None) != reported[k] for k, run in enumerate(theirs))
-    found = [run.codes for k, run in enumerate(theirs) if run.codes is not None and reported[k]]
-    read = torch.stack(found) if found else torch.zeros(0, layer.states, dtype=torch.int64)
-    held = torch.stack([theirs[k].held_volt for k in both]) if both else read.double()
-    held, kept = held / float(layer.spec.activation.v_out_volt), ours.held[both]
-    gap = (held - kept).abs()
-    ends = codes(layer, kept - tolerance), codes(layer, kept + tolerance)
-    wrong = (read < torch.minimum(*ends)) | (read > torch.maximum(*ends))
-    apart = (read - ours.codes[both]).abs()
-    seen = torch.tensor([theirs[k].report_second for k in both], dtype=torch.float64)
-    due = ours.report_second[both]
-    late = ((seen - due) / due).abs()
-    findings = ChainFindings(
-        samples=len(theirs),
-        reported=len(both),
-        timeouts_differ=differ,
-        codes=read.numel(),
-        codes_equal=int((apart == 0).sum()),
-        codes_equal_at_rest=int((read == codes(layer, twin.z[both])).sum()),
-        codes_wrong=int(wrong.sum()),
-        largest_difference=int(apart.max()) if both else 0,
-        held_from_rest=float((held - twin.z[both]).abs().max()) / one if both else None,
-        report_error=float(late.max()) if both else None,
-    )
-    name = "ngspice, whole chain"
-    if not both:
-        return Rung(rung=name, compared_with="twin in time", agrees=None if not differ else False), findings
-    # A wrong code counts as far as it is off.
-    worst = max(float(gap.max()), float((apart * wrong).max()) * one)
-    good = worst <= tolerance and not differ and not wrong.any() and float(late.max()) <= TOLERANCE_OF_REPORT
-    rung = Rung(
-        rung=name,
-        compared_with="twin in time",
-        max_error=worst,
-        rms_error=float((gap**2).mean().sqrt()),
-        tolerance=tolerance,
-        agrees=bool(good),
-    )
-    return rung, findings
 
 
 def _compare(
@@ -371,3 +375,12 @@ def _worst_nodes(twin: Settled, real: Settled) -> list[NodeError]:
                 )
             )
     return sorted(rows, key=lambda row: -row.error)
+
+
+def _identity(model: HybridDEQ, chip: Chip, x: Tensor, y: Tensor | None) -> str:
+    """Return what tells one model on one chip under one set of samples from every other."""
+    digest = hashlib.sha256(f"{chip.spec.model_dump_json()} {chip.seed}".encode())
+    for name, tensor in (*model.state_dict().items(), ("x", x), ("y", torch.zeros(0) if y is None else y)):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

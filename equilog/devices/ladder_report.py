@@ -3,11 +3,49 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, computed_field, model_validator
 
-from equilog.names import Strict
+from equilog.names import Strict, unknown
+
+TOLERANCE_AT_REST = 1e-6
+TOLERANCE_IN_TIME = 1e-4
+TOLERANCE_OF_REPORT = 0.01
+"""Of the detector, as a fraction of the twin's report."""
+TOLERANCE_OF_TRANSISTORS = 0.01
+CLASSES_THAT_MAY_DIFFER = 0.02
+"""Of the samples that transistors settle: how many the digital side may classify otherwise than the twin's."""
+
+IDEAL, TWIN_AT_REST, TWIN_IN_TIME = "ideal", "twin at rest", "twin in time"
+AT_REST, IN_TIME, CHAIN, TRANSISTORS = (
+    "ngspice at rest",
+    "ngspice in time",
+    "ngspice, whole chain",
+    "ngspice, transistors",
+)
+RUNGS: dict[str, tuple[str, ...]] = {
+    "twin": (IDEAL, TWIN_AT_REST, TWIN_IN_TIME),
+    "rest": (AT_REST,),
+    "time": (IN_TIME,),
+    "chain": (CHAIN,),
+    "transistors": (TRANSISTORS,),
+}
+"""What can be asked for, and the rungs of the ladder that it climbs; in the order of the ladder."""
+
+
+def asked_for(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of :data:`RUNGS` in the ladder's order, each once.
+
+    Raises:
+        UserError: for an unknown one, naming the nearest.
+    """
+    wanted = set(names)
+    for name in sorted(wanted - RUNGS.keys()):
+        raise unknown("rung", name, RUNGS)
+    return tuple(name for name in RUNGS if name in wanted)
+
 
 # JSON has no infinity; a sample that never settles is written as null and read back as inf.
 Seconds = Annotated[
@@ -107,6 +145,44 @@ class ChainFindings(Strict):
         return text
 
 
+class TransistorFindings(Strict):
+    """The weights on a chip of SKY130 transistors, at rest, against the twin made of its blocks' measured figures.
+
+    Differences at activation outputs are the rung's own; the digital side reads nothing else.
+    """
+
+    technology: str
+    chip_seed: int
+    samples: int
+    neurons: int
+    transistors: int
+    same_class: int | None = None
+    """samples that the digital side classifies as it does those of the twin; None without classes"""
+    amplifier_max_error: float
+    """largest difference of an amplifier output, in units of V_a; what saturates hides it from the activation"""
+    amplifier_rms_error: float
+    stable: bool = True
+    """whether the twin's poles at the steepest samples lie in the left half plane"""
+
+    @property
+    def enough_classes(self) -> bool:
+        """Whether no more samples are classified otherwise than :data:`CLASSES_THAT_MAY_DIFFER` allows."""
+        allowed = math.floor(CLASSES_THAT_MAY_DIFFER * self.samples + 1e-9)
+        return self.same_class is None or self.samples - self.same_class <= allowed
+
+    def __str__(self) -> str:
+        text = (
+            f"transistors: {self.neurons} neurons of {self.transistors:,} on {self.technology}, chip {self.chip_seed}"
+        )
+        if self.same_class is not None:
+            text += f"; {self.same_class} of {self.samples} samples classified as by its twin"
+        text += (
+            f"; amplifier outputs within {100 * self.amplifier_max_error:.2g} % of V_a, "
+            f"{100 * self.amplifier_rms_error:.2g} % rms"
+        )
+        return text if self.stable else text + "; UNSTABLE by its twin"
+
+
 class LadderReport(Strict):
     """Everything :func:`equilog.devices.verify` measured."""
 
@@ -121,6 +197,9 @@ class LadderReport(Strict):
     codes_equal: float | None = None
     clipped_drives: float = 0.0
     chain: ChainFindings | None = None
+    transistors: TransistorFindings | None = None
+    identity: str = ""
+    """of model, chip and samples; rungs of one identity stand in one report"""
 
     @model_validator(mode="before")
     @classmethod
@@ -131,27 +210,34 @@ class LadderReport(Strict):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def verified(self) -> bool:
-        """Whether the simulator ran, every rung with a tolerance meets it, and the circuit is stable."""
-        return self.simulator is not None and self.settling.stable and all(r.agrees is not False for r in self.rungs)
+        """Whether the simulator settled the circuit at rest, every rung with a tolerance meets it, and it is stable."""
+        return self.simulator is not None and self.rung(AT_REST) is not None and not self.disagrees
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether a rung that was climbed misses its tolerance, or the circuit is unstable."""
+        return not self.settling.stable or any(r.agrees is False for r in self.rungs)
 
     def rung(self, name: str) -> Rung | None:
         """Return a rung by name, None if it was not climbed."""
         return next((r for r in self.rungs if r.rung == name), None)
 
     def __str__(self) -> str:
-        lines = [f"{'rung':<21} {'against':<14} {'max error':>10} {'tolerance':>10} {'':<5} accuracy"]
+        lines = [f"{'rung':<21} {'against':<19} {'max error':>10} {'tolerance':>10} {'':<5} accuracy"]
         for r in self.rungs:
             error = "" if r.max_error is None else f"{r.max_error:.1e}"
             tolerance = "" if r.tolerance is None else f"{r.tolerance:.0e}"
             verdict = {None: "", True: "ok", False: "FAILS"}[r.agrees]
             accuracy = "" if r.accuracy is None else f"{r.accuracy:.4f}"
             lines.append(
-                f"{r.rung:<21} {r.compared_with or '':<14} {error:>10} {tolerance:>10} {verdict:<5} {accuracy}"
+                f"{r.rung:<21} {r.compared_with or '':<19} {error:>10} {tolerance:>10} {verdict:<5} {accuracy}"
             )
         if self.chain is not None:
             lines.append(str(self.chain))
+        if self.transistors is not None:
+            lines.append(str(self.transistors))
         if not self.settling.stable:
             lines.append("UNSTABLE: a pole of the linearised circuit lies in the right half plane")
-        if self.simulator is None:
+        if not self.verified and self.not_verified_because:
             lines.append(f"NOT VERIFIED: {self.not_verified_because}")
         return "\n".join(lines)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from equilog.cells import AffineSystem
-from equilog.cells.activation import Linear, evaluator, select
+from equilog.cells.activation import Linear, evaluator, lightened, select
 from equilog.equilibrium.problem import Map, Problem
 
 
@@ -20,10 +20,9 @@ class AffineProblem(Problem):
         self.system = system
         self.shape = system.injection.shape
         self.population = system.weight.ndim == 3
-        self.weight = system.weight.detach()
+        self.activation, self.weight = lightened(system.activation, system.weight.detach())
         self.injection = system.injection.detach()
-        self.activation = system.activation
-        self.phi = evaluator(system.activation)
+        self.phi = evaluator(self.activation)
         self.start = self.injection.reshape(-1, self.shape[-1])
         self._weight_t = self.weight.mT
         self._shift_of = shift_of

@@ -15,7 +15,7 @@ from equilog.equilibrium.adjoint import AdjointCall, Exact, Gradient, Implicit
 from equilog.equilibrium.affine import AffineProblem
 from equilog.equilibrium.function import FunctionProblem
 from equilog.equilibrium.problem import Problem
-from equilog.equilibrium.solution import Solution, Status
+from equilog.equilibrium.solution import InverseEstimate, Solution, Status
 from equilog.equilibrium.solvers import Auto, Solver
 from equilog.equilibrium.states import Nested
 
@@ -90,7 +90,36 @@ class EquilibriumLayer(nn.Module):
                 return x.view(system.injection.shape)
             # The one evaluation of f that is on the tape; its value equals p* to within the tolerance.
             y = system(x.view(system.injection.shape)).reshape(x.shape)
-            return self._attach(problem, x, y).view(system.injection.shape)
+            return self._attach(problem, x, y, self._inverse).view(system.injection.shape)
+
+    def rest_at(self, system: AffineSystem, p: Tensor) -> Tensor:
+        """Return `p`, a resting state found elsewhere, as if this layer had come to rest there.
+
+        The value is `p` as it was measured; the gradient is that of the resting state of `system`, linearised at `p`:
+        ``λ = g + D Wᵀ λ`` with the slopes ``D = φ'(p)``, then ``λᵀ ∂(Wφ(p) + u)/∂θ``. Where `p` is the resting state
+        of `system` this is :meth:`rest`. Where it is not, because the machine that found `p` is another system, two
+        things are neglected: by how much the machine's own W and φ' differ from those of `system`, and that
+        ``Wφ(p) + u − p`` is not zero. Both vanish with the difference; what the forward pass computes is exact in any
+        case (physics-aware training: Wright et al., Nature 601 (2022) 549).
+
+        Args:
+            system: the equations that are differentiated.
+            p: shaped like the injection; no gradient flows to it.
+
+        Raises:
+            ValueError: for another shape, or a number that is inf or nan.
+        """
+        if p.shape != system.injection.shape:
+            raise ValueError(f"p has shape {tuple(p.shape)}, expected {tuple(system.injection.shape)}")
+        if not bool(p.isfinite().all()):
+            raise ValueError("p holds inf or nan: a state that was not seen must be estimated before its gradient is")
+        with _without_autocast(system.injection.device.type):
+            problem = AffineProblem(system)
+            x = p.detach().to(problem.start).reshape(problem.start.shape)
+            if not torch.is_grad_enabled():
+                return x.view(p.shape)
+            y = system(x.view(p.shape)).reshape(x.shape)
+            return self._attach(problem, x, y, None).view(p.shape)
 
     def fixed_point(self, f: Callable[..., Any], z: Nested, *args: Any) -> Any:
         """Return ``z* = f(z*, *args)``, differentiable in `args` and in all else that f uses.
@@ -113,7 +142,7 @@ class EquilibriumLayer(nn.Module):
         if not torch.is_grad_enabled():
             return x
         y = problem(x.detach())
-        return self._attach(problem, x, y) if y.requires_grad else x
+        return self._attach(problem, x, y, self._inverse) if y.requires_grad else x
 
     def _find(self, problem: Problem, start: Tensor | None, shape: torch.Size | None) -> Tensor:
         with torch.no_grad():
@@ -123,12 +152,16 @@ class EquilibriumLayer(nn.Module):
         self._judge(solution)
         return solution.state
 
-    def _attach(self, problem: Problem, x: Tensor, y: Tensor) -> Tensor:
+    @property
+    def _inverse(self) -> InverseEstimate | None:
+        return None if self.last is None else self.last.inverse
+
+    def _attach(self, problem: Problem, x: Tensor, y: Tensor, inverse: InverseEstimate | None) -> Tensor:
         call = AdjointCall(
             problem=problem,
             gradient=self.gradient,
             settle=self._settle_on_tape,
-            inverse=None if self.last is None else self.last.inverse,
+            inverse=inverse,
             report=self._report,
         )
         out: Tensor = Implicit.apply(y, x, call, *problem.theta)

@@ -15,19 +15,19 @@ polarity of column k and its G⁺, word line 2k + 1 the positive polarity and it
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
-from equilog.hardware.effects import ACTIVATION_GAIN, ACTIVATION_OFFSET, AMPLIFIER_OFFSET, DEVICE_EFFECTS, Devices
+from equilog.hardware.effects import ACTIVATION_GAIN, ACTIVATION_OFFSET, AMPLIFIER_OFFSET
 from equilog.hardware.effects.converter import sample_inl
-from equilog.hardware.effects.rounding import feedback_through
+from equilog.hardware.pairs import Wires, real_pairs, through_wires, wanted_differences
 from equilog.hardware.technology.spec import Spec
-from equilog.hardware.wires import loaded_conductance
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class ProgrammedLayer:
         transfer_siemens: what arrives of them, current into virtual ground i for a volt at source k, same shape:
             ``G⁺ − G⁻`` with ideal wires.
         load_siemens: all conductance at the virtual grounds but the feedback: ``ΣG_i``, shape ``(n,)``; with resistive
-            wires the matrix L of :func:`equilog.hardware.wires.loaded_conductance`, shape ``(n, n)``.
+            wires the matrix L of :func:`equilog.hardware.wires.loaded_conductance`, shape ``(n, n)``, unless they are
+            reckoned with to first order only.
         r_feedback_ohm: ``R_f``, scalar.
         c_feedback_farad: ``C_f``, scalar.
         dc_gain: ``A₀``, shape ``(n,)``.
@@ -93,7 +94,7 @@ class ProgrammedLayer:
 
     @property
     def wired(self) -> bool:
-        """Whether the wires have resistance: then virtual grounds load each other and `load_siemens` is a matrix."""
+        """Whether virtual grounds load each other through resistive wires: then `load_siemens` is a matrix."""
         return self.load_siemens.ndim == self.g_plus_siemens.ndim
 
     @property
@@ -129,12 +130,22 @@ def source_volts(spec: Spec, layer: ProgrammedLayer) -> Tensor:
 
 
 def _volts(spec: Spec, n: int, m: int, like: Tensor) -> Tensor:
-    volts = [float(spec.activation.v_out_volt)] * n + [float(spec.dac.full_scale_volt)] * (m + 1)
-    return like.new_tensor(volts)
+    key = float(spec.activation.v_out_volt), float(spec.dac.full_scale_volt), n, m + 1, like.dtype, like.device
+    return _made_volts(*key)
+
+
+@lru_cache(maxsize=64)
+def _made_volts(state: float, drive: float, n: int, others: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # kept, and perhaps on a tape later
+        return torch.tensor([state] * n + [drive] * others, dtype=dtype, device=device)
 
 
 def program(
-    matrices: tuple[Tensor, Tensor, Tensor], chip: Chip | Population, conditions: Conditions | None = None
+    matrices: tuple[Tensor, Tensor, Tensor],
+    chip: Chip | Population,
+    conditions: Conditions | None = None,
+    *,
+    wires: Wires = "exact",
 ) -> ProgrammedLayer:
     """Map a cell's weights onto a chip, or onto every chip of a population.
 
@@ -146,35 +157,31 @@ def program(
         chip: where to.
         conditions: when, how warm and with which noise the chip is read; just programmed, at 300 K and without noise
             unless given.
+        wires: how resistive ones are reckoned with: "exact", by Kirchhoff's laws, once differentiable; or
+            "first-order", the approximation of :mod:`equilog.hardware.wire_drops`, at a small part of the cost and
+            meant for training. Without resistive wires they are the same.
 
     Raises:
-        ValueError: if a weight is not finite, or all are zero (no conductance could be chosen).
+        ValueError: for another `wires`, if a weight is not finite, or all are zero (no conductance could be chosen).
     """
+    if wires not in get_args(Wires):
+        raise ValueError(f"wires = {wires!r}: expected one of {', '.join(get_args(Wires))}")
     weight, input_weight, bias = matrices
     when = conditions or Conditions()
     target = torch.cat([weight, input_weight, bias[:, None]], dim=1)
     spec, bar = chip.spec, chip.spec.crossbar
     n, columns = target.shape
     m = columns - n - 1
-    largest = _largest(target)
-    volts = _volts(spec, n, m, target)
-    wanted = target * (spec.activation.v_scale_volt / volts)  # R_f ΔG
-    span = bar.g_max_siemens - bar.g_min_siemens
-    r_feedback = feedback_through(wanted.abs().max() / span, bar)
-    if not largest > 0:
-        raise ValueError("all weights are zero: nothing to program")
-    delta = wanted / r_feedback
-    # Halves of |ΔG| ± ΔG rather than two clamps, whose gradients would both count at a weight of exactly zero.
-    size = delta.abs()
-    g = torch.stack([size + delta, size - delta]) / 2 + bar.g_min_siemens
-    shape, devices = g.shape, Devices.of(g)
-    lead = (len(chip.seeds),) if isinstance(chip, Population) else ()
-    for effect in DEVICE_EFFECTS:
-        if effect.present(bar):
-            drawn = effect.sample(chip, shape)
-            devices = effect.forward(devices, None if drawn is None else drawn.to(target), bar, when)
-    g_plus, g_minus = devices.now.expand(*lead, *shape).unbind(-3)
-    transfer, load = _through_wires(g_plus, g_minus, spec)
+    unit = float(spec.activation.v_scale_volt) / _volts(spec, n, m, target)
+    delta, r_feedback = wanted_differences(target, unit, bar)
+    g = real_pairs(delta, chip, when)
+    if isinstance(chip, Population):
+        lead: tuple[int, ...] = (len(chip.seeds),)
+        g = g.expand(*lead, 2, n, columns)
+    else:
+        lead = ()
+    g_plus, g_minus = g.unbind(-3)
+    transfer, load = through_wires(g, bar.wires, wires)
 
     def per_neuron(value: float) -> Tensor:
         return target.new_full((*lead, n), value)
@@ -203,23 +210,3 @@ def program(
         seed=chip.seeds if isinstance(chip, Population) else chip.seed,
         conditions=when,
     )
-
-
-def _largest(target: Tensor) -> float:
-    largest = float(target.detach().abs().max())
-    if not math.isfinite(largest):
-        raise ValueError("a weight is inf or nan: the cell cannot be programmed onto a chip")
-    return largest
-
-
-def _through_wires(g_plus: Tensor, g_minus: Tensor, spec: Spec) -> tuple[Tensor, Tensor]:
-    """Return what arrives at the virtual grounds, and their load; see :class:`ProgrammedLayer`."""
-    wires = spec.crossbar.wires
-    if wires is None or not (wires.word_line_ohm or wires.bit_line_ohm):
-        return g_plus - g_minus, (g_plus + g_minus).sum(-1)
-    if g_plus.ndim == 3:
-        each = [_through_wires(p, m, spec) for p, m in zip(g_plus, g_minus)]
-        return torch.stack([transfer for transfer, _ in each]), torch.stack([load for _, load in each])
-    lines = torch.stack([g_plus.T, g_minus.T], dim=1).reshape(-1, g_plus.shape[0])
-    effective, load = loaded_conductance(lines, wires.word_line_ohm, wires.bit_line_ohm)
-    return (effective[0::2] - effective[1::2]).T, load

@@ -42,12 +42,20 @@ class _Convert(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
-        # One fused pass. It would stop the gradient at the bounds themselves, where nothing clips yet: a hair more.
-        bound = ctx.full * (1 + 1e-6)
-        return torch.ops.aten.hardtanh_backward(grad, x, -bound, bound), None, None
+        return inside(grad, x, ctx.full), None, None
+
+
+def inside(slope: Tensor, x: Tensor, full_scale: float = 1.0) -> Tensor:
+    """Return the slope where `x` is within ±full_scale, and zero where it clips; one fused pass."""
+    # It would stop at the bounds themselves, where nothing clips yet: a hair more.
+    bound = full_scale * (1 + 1e-6)
+    found: Tensor = torch.ops.aten.hardtanh_backward(slope, x, -bound, bound)
+    return found
 
 
 def to_levels(x: Tensor, low: float, high: float, levels: int) -> Tensor:
     """Return `x` rounded to `levels` equidistant values from `low` to `high`, clipped to that range."""
     step = (high - low) / (levels - 1)
-    return low + round_through((torch.clamp(x, low, high) - low) / step) * step
+    code = torch.clamp(x, low, high).sub(low).div_(step)
+    code = round_through(code) if code.requires_grad else code.round_()
+    return torch.mul(code, step).add_(low)

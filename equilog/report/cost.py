@@ -8,9 +8,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from equilog.cost import CostReport, Span
-from equilog.cost.span import total
-from equilog.report.style import ANALOG, DIGITAL, INK, MUTED, Plate, canvas, drawing, log_ticks, to_svg
-from equilog.report.units import engineering
+from equilog.cost.span import dominant, total
+from equilog.report.style import ANALOG, DIGITAL, INK, MUTED, SERIES, Plate, canvas, drawing, log_ticks, to_svg
+from equilog.report.units import engineering, percent
+
+SMALLEST = 0.03
+"""Parts below this share of every bar are drawn as one."""
+REST = "everything else"
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,61 @@ def cost_plates(cost: CostReport) -> list[Plate]:
             "fig-latency",
             "Latency of one inference",
             [_draw("fig-latency", "Latency of one inference", latency, "s")],
-            "The same for time, at batch 1. The chip is charged the settling time of the slowest verified sample; "
-            "conversions do not overlap with anything.",
+            "The same for time. The chip is charged the settling time of the slowest verified sample; conversions do "
+            "not overlap with anything.",
+        ),
+        Plate(
+            "fig-energy-shares",
+            "What the energy is made of",
+            [_shares("fig-energy-shares", cost)],
+            f"Each bar is the whole of one side, as the low, typical or high ends of all ranges make it. At typical "
+            f"values {_dominates(cost.hybrid_energy_joule)} is {percent(dominant(cost.hybrid_energy_joule)[1], 0)} of "
+            f"the hybrid, {_dominates(cost.digital_energy_joule)} "
+            f"{percent(dominant(cost.digital_energy_joule)[1], 0)} of all digital. Parts below "
+            f"{percent(SMALLEST, 0)} of every bar are drawn as one.",
         ),
     ]
+
+
+def _dominates(parts: dict[str, Span]) -> str:
+    return dominant(parts)[0]
+
+
+def _shares(key: str, cost: CostReport) -> Markup:
+    bars = {
+        f"{side}, {end}": {name: getattr(span, end) for name, span in parts.items()}
+        for side, parts in (("hybrid", cost.hybrid_energy_joule), ("digital", cost.digital_energy_joule))
+        for end in ("low", "typical", "high")
+    }
+    wholes = {label: sum(parts.values()) or 1.0 for label, parts in bars.items()}
+    names = list(dict.fromkeys([*cost.hybrid_energy_joule, *cost.digital_energy_joule]))
+    peak = {name: max(parts.get(name, 0.0) / wholes[label] for label, parts in bars.items()) for name in names}
+    # As many as there are colours; the rest would not be told apart.
+    shown = sorted((n for n in names if peak[n] >= SMALLEST), key=lambda n: -peak[n])[: len(SERIES)]
+    shown = [name for name in names if name in shown]
+    with drawing(key):
+        figure = canvas(4.9, 3.4 + 0.16 * len(shown))
+        axes = figure.subplots()
+        for y, (label, parts) in enumerate(bars.items()):
+            at = 0.0
+            for name, colour in [*zip(shown, SERIES), (REST, MUTED)]:
+                joule = parts.get(name, 0.0) if name != REST else sum(v for n, v in parts.items() if n not in shown)
+                width = joule / wholes[label]
+                axes.barh(y + 0.5 * (y > 2), width, left=at, height=0.72, color=colour, label=name if y == 0 else None)
+                at += width
+            axes.annotate(
+                engineering(wholes[label], "J"), (1, y + 0.5 * (y > 2)), (5, 0), xycoords=("axes fraction", "data"),
+                textcoords="offset points", va="center", fontsize=7.5, annotation_clip=False,
+            )  # fmt: skip
+        axes.set_yticks([y + 0.5 * (y > 2) for y in range(len(bars))], list(bars))
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, [_short(label, 46) for label in labels], loc="outside lower left", ncols=1)
+        return to_svg(figure, f"{key}-svg", "What the energy is made of")
 
 
 def _draw(key: str, title: str, lines: list[Line], unit: str) -> Markup:

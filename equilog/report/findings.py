@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from equilog.cost import CostReport
+from equilog.cost.parts import BlockCost
 from equilog.devices.ladder import Ladder
 from equilog.devices.ladder_report import LadderReport, Rung
 from equilog.devices.twin import TwinDevice
@@ -25,6 +26,7 @@ class Findings:
     metrics: dict[str, Any]
     ladder: Ladder
     cost: CostReport | None
+    parts: list[BlockCost]
     training: list[dict[str, str]]
     layer: ProgrammedLayer
     """the model as programmed onto this run's chip"""
@@ -55,6 +57,7 @@ def gather(folder: RunFolder) -> Findings:
         metrics=folder.metrics(),
         ladder=folder.ladder(),
         cost=folder.cost(),
+        parts=folder.parts(),
         training=folder.training(),
         layer=device.layer,
     )
@@ -89,6 +92,8 @@ def verdict(run: Findings) -> Verdict:
             "a pole of the circuit linearised at rest lies in the right half plane "
             f"(largest real part {_rate(report.settling.spectral_abscissa_per_second)})"
         )
+    if report.simulator is not None and report.not_verified_because:
+        reasons.append(f"not verified: {report.not_verified_because}")
     if report.simulator is None and headline != f"Not verified: {report.not_verified_because}":
         reasons.append(f"not verified in a circuit simulator: {report.not_verified_because}")
     if report.verified:

@@ -12,7 +12,8 @@ from equilog.report import tables, units
 from equilog.report.accuracy import accuracy_plate
 from equilog.report.cost import cost_plates
 from equilog.report.findings import Findings, gather, verdict
-from equilog.report.rungs import ladder_plate
+from equilog.report.parts import parts_table
+from equilog.report.rungs import ladder_plate, transistor_plate
 from equilog.report.schematic import schematic_plate
 from equilog.report.settling import settling_plate, stability_plate
 from equilog.report.style import css_variables
@@ -57,17 +58,17 @@ def page(run: Findings) -> str:
         samples=tables.sample_rows(run),
         top=tables.TOP,
         ladder=ladder_plate(run),
+        transistors=transistor_plate(run),
         waveforms=waveform_plate(run),
         accuracy=accuracy_plate(run),
         settling=settling,
         cost_plates=[] if run.cost is None else cost_plates(run.cost),
         cost_rows=[] if run.cost is None else tables.cost_rows(run.cost),
-        power=[] if run.cost is None else tables.power_rows(run.cost),
-        components=[] if run.cost is None else tables.component_rows(run.cost),
+        parts=parts_table(run.parts) if run.parts else None,
         training=training_plate(run),
         schematic=schematic_plate(run),
         weights=weights_plate(run),
-        technology=tables.technology_rows(run),
+        technology=tables.technology_groups(run.spec),
         command=tables.command(run.config),
         departures=tables.departures(run.config),
         config=tables.config_text(run.config),
@@ -77,7 +78,7 @@ def page(run: Findings) -> str:
 
 def _formula(text: str) -> Markup:
     """Return text, escaped, with V_a and its like set as formulas are."""
-    return Markup(re.sub(r"\b([A-Z])_([a-z0-9]+)\b", r"\1<sub>\2</sub>", str(escape(text))))
+    return Markup(re.sub(r"\b([A-Za-z])_([A-Za-z0-9]+)\b", r"\1<sub>\2</sub>", str(escape(text))))
 
 
 def _shipped(name: str) -> str:

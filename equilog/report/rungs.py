@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
+from equilog.devices.ladder_report import TRANSISTORS
 from equilog.report.findings import Findings
-from equilog.report.style import BAD, BAND, GOOD, INK, MUTED, Plate, canvas, drawing, log_ticks, to_svg
-from equilog.report.units import scientific
+from equilog.report.style import (
+    ANALOG,
+    BAD,
+    BAND,
+    GOOD,
+    INK,
+    MUTED,
+    SIMULATOR,
+    Plate,
+    canvas,
+    drawing,
+    log_ticks,
+    to_svg,
+)
+from equilog.report.units import count, scientific
 
 KEY = "fig-ladder"
 TITLE = "Distance of every rung from the one before it"
 # Differences of nothing at all are drawn at the resolution of the arithmetic.
 FLOOR = 1e-16
+
+TRANSISTOR_KEY = "fig-transistors"
+TRANSISTOR_TITLE = "Transistors against the twin of their blocks"
+SPOTS = 500
+"""Points that the scatter shows of all nodes and samples: every so many of them, and the worst."""
 
 
 def ladder_plate(run: Findings) -> Plate | None:
@@ -53,3 +75,55 @@ def ladder_plate(run: Findings) -> Plate | None:
         "line is what the hardware costs and has no tolerance; below it every dot must stay left of its bar.",
         wide=True,
     )
+
+
+def transistor_plate(run: Findings) -> Plate | None:
+    """Return differences at activation outputs over what the twin says, and node by node; None without that rung."""
+    rung, outputs, found = run.report.rung(TRANSISTORS), run.ladder.transistors, run.report.transistors
+    if rung is None or outputs is None or found is None:
+        return None
+    gap = 100 * (outputs.ngspice - outputs.twin)
+    tolerance = 100 * float(rung.tolerance or 0)
+    height = 1.15 * max(tolerance, float(gap.abs().max()))
+    shown = _some(gap)
+    with drawing(TRANSISTOR_KEY):
+        figure = canvas(7.2, 2.9)
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.35))
+        for axes in (left, right):
+            axes.axhspan(-tolerance, tolerance, color=BAND, zorder=0)
+            axes.axhline(0, color=MUTED, linewidth=0.7)
+        left.plot(
+            outputs.twin.flatten()[shown].tolist(), gap.flatten()[shown].tolist(), "o",
+            color=SIMULATOR, alpha=0.45, markersize=2.4, markeredgewidth=0,
+        )  # fmt: skip
+        left.set_xlabel("activation output by the twin, in Vₛ", color=MUTED)
+        left.set_ylabel("transistors less twin, % of Vₛ", color=MUTED)
+        nodes = list(range(gap.shape[1]))
+        right.vlines(nodes, gap.amin(0).tolist(), gap.amax(0).tolist(), color=SIMULATOR, linewidth=1.2, alpha=0.6)
+        right.plot(nodes, gap.mean(0).tolist(), "o", color=ANALOG, markersize=3)
+        right.set_xlabel("node", color=MUTED)
+        right.set_xlim(-0.8, len(nodes) - 0.2)
+        right.xaxis.get_major_locator().set_params(integer=True)
+        right.grid(visible=False, axis="x")
+        left.set_ylim(-height, height)
+        svg = to_svg(figure, f"{TRANSISTOR_KEY}-svg", TRANSISTOR_TITLE)
+    classes = (
+        "" if found.same_class is None else f"; {found.same_class} of them are classified as the twin's states are"
+    )
+    return Plate(
+        TRANSISTOR_KEY,
+        TRANSISTOR_TITLE,
+        [svg],
+        f"The same weights on a chip of {found.technology}, {count(found.transistors, 'transistor')} in ngspice, "
+        f"{count(found.samples, 'sample')} at rest{classes}. Left: {len(shown):,} of {gap.numel():,} outputs, the "
+        "worst among them. Right: least, greatest and mean difference of every node. The band is what is allowed. "
+        f"Amplifier outputs differ by {scientific(found.amplifier_max_error)} of V_a at most: near the rails an "
+        "amplifier has less gain than its twin, which the saturated activation behind it hides.",
+        wide=True,
+    )
+
+
+def _some(gap: Tensor) -> Tensor:
+    """Return indices of the outputs to show: evenly spaced ones and the worst, in order."""
+    every = torch.arange(0, gap.numel(), max(1, -(-gap.numel() // SPOTS)))
+    return torch.cat([every, gap.abs().flatten().argmax()[None]]).unique()

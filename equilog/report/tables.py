@@ -11,16 +11,16 @@ import yaml
 
 from equilog.cost import CostReport
 from equilog.devices.ladder_report import NodeError
+from equilog.hardware import Figure, Spec
+from equilog.hardware.technology.sheet import rows as sheet_rows
 from equilog.report.cost import cost_lines
 from equilog.report.findings import Findings
 from equilog.report.units import (
     MISSING,
-    SUPERSCRIPT,
     count,
     engineering,
     figure_text,
     percent,
-    plain,
     scientific,
 )
 from equilog.runs.config import RunConfig
@@ -156,54 +156,31 @@ def cost_rows(cost: CostReport) -> list[dict[str, Any]]:
     ]
 
 
-def power_rows(cost: CostReport) -> list[list[str]]:
-    """Return the chip's power while it is on."""
-    return [[name, *_span(span, "W")] for name, span in cost.chip_watt.items()]
-
-
 def _span(span: Any, unit: str) -> list[str]:
     return [MISSING] * 3 if span is None else [engineering(v, unit) for v in (span.low, span.typical, span.high)]
 
 
-def technology_rows(run: Findings) -> list[dict[str, str]]:
-    """Return every number of the technology with its range, its source and where it holds."""
-    rows = []
-    for key, figure in run.spec.figures().items():
-        low, high = figure.low, figure.high
-        spread = (
-            MISSING
-            if low is None and high is None
-            else f"{figure_text(key, float(figure) if low is None else low)} … "
-            f"{figure_text(key, float(figure) if high is None else high)}"
-        )
-        rows.append(
+def technology_groups(spec: Spec) -> list[list[dict[str, str]]]:
+    """Return every number and law of a technology, one list a block: name, value, range, source, where it holds."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in sheet_rows(spec):
+        groups.setdefault(row.name.partition(".")[0], []).append(
             {
-                "key": key,
-                "value": figure_text(key, float(figure)),
-                "range": spread,
-                "source": figure.source,
-                "valid": figure.valid,
+                "key": row.name,
+                "value": row.formula if row.figure is None else figure_text(row.name, float(row.figure)),
+                "range": MISSING if row.figure is None else _range(row.name, row.figure),
+                "source": row.source,
+                "valid": row.valid,
             }
         )
-    sigma = run.spec.crossbar.programming_sigma
-    if sigma is not None:
-        terms = " + ".join(f"({engineering(c, 'S')}){_power(k)}" for k, c in enumerate(sigma.coefficients_siemens))
-        at = sum(1 for row in rows if row["key"].startswith("crossbar."))
-        rows.insert(
-            at,
-            {
-                "key": "crossbar.programming_sigma",
-                "value": f"σ(x) = {terms}, x = G/G_max",
-                "range": MISSING,
-                "source": sigma.source,
-                "valid": sigma.valid,
-            },
-        )
-    return rows
+    return list(groups.values())
 
 
-def _power(k: int) -> str:
-    return {0: "", 1: " x"}.get(k, " x" + str(k).translate(SUPERSCRIPT))
+def _range(key: str, figure: Figure) -> str:
+    if figure.low is None and figure.high is None:
+        return MISSING
+    low, _, high = figure.bounds()
+    return f"{figure_text(key, low)} … {figure_text(key, high)}"
 
 
 def command(config: RunConfig) -> str:
@@ -231,8 +208,3 @@ def departures(config: RunConfig) -> list[str]:
 def config_text(config: RunConfig) -> str:
     """Return the configuration as ``config.yaml`` holds it."""
     return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)).strip()
-
-
-def component_rows(cost: CostReport) -> list[list[str]]:
-    """Return how many of each part the circuit holds."""
-    return [[name, plain(number)] for name, number in cost.components.items()]

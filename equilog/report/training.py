@@ -1,4 +1,4 @@
-"""The training curve: loss and accuracy per epoch, ideal model first, then one new chip at every step."""
+"""The training curve: loss and accuracy per epoch, stage by stage."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def training_plate(run: Findings) -> Plate | None:
     drawings = [_draw(rows, "loss"), _draw(rows, "accuracy")]
     stages = [stage for stage, _ in groupby(rows, key=lambda row: row.get("stage", ""))]
     both = (
-        " Where the shaded stage begins, every step sees another chip: how much the curve jumps there is what mismatch "
-        "costs before training has answered it."
-        if stages == ["ideal", "twin"]
+        " After the ideal stage every step sees another chip: how much the curve jumps where stages change is what "
+        "mismatch costs before training has answered it."
+        if len(stages) > 1 and stages[0] == "ideal"
         else ""
     )
     return Plate(

@@ -9,8 +9,12 @@ MISSING = "—"
 NBSP = "\u00a0"
 _PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-# How the keys of a technology name their units.
+# How the keys of a technology name their units; the first that fits.
 _SUFFIXES = {
+    "volt_per_second": "V/s",
+    "volt_per_rthz": "V/√Hz",
+    "per_kelvin": "1/K",
+    "kelvin": "K",
     "siemens": "S",
     "hertz": "Hz",
     "volt": "V",
@@ -81,11 +85,19 @@ def plain(value: float) -> str:
     return f"{value:.4g}".replace("-", "−")
 
 
+def area(square_metre: float) -> str:
+    """Return an area in mm², or in µm² below 0.01 mm², with two digits: that is how well it is known."""
+    small = square_metre < 0.995e-8
+    rounded = float(f"{square_metre * (1e12 if small else 1e6):.1e}")
+    decimals = max(0, 1 - _decade(rounded))
+    return f"{rounded:,.{decimals}f}{NBSP}{'µm²' if small else 'mm²'}"
+
+
 def figure_text(key: str, value: float) -> str:
     """Return a technology's number with the unit that its key names."""
     for suffix, unit in _SUFFIXES.items():
-        if key.endswith(f"_{suffix}"):
-            return f"{plain(value)}{NBSP}{unit}" if "/" in unit else engineering(value, unit, trim=True)
+        if key.endswith((f"_{suffix}", f".{suffix}")):
+            return f"{plain(value)}{NBSP}{unit}" if unit.startswith("1/") else engineering(value, unit, trim=True)
     return plain(value)
 
 

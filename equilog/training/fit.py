@@ -1,14 +1,13 @@
 """The training loop: Lightning carries it, and a run that was killed ends with the same numbers.
 
-The order of an epoch depends on ``(seed, epoch)``, the chip and the augmentation of a step on ``(seed, step)``, so a
-resumed run repeats the epoch it was in exactly.
+The order of an epoch depends on ``(seed, epoch)``; chip, noise and augmentation of a step on ``(seed, step)``: a
+resumed run repeats the epoch it was in exactly, and several processes share the batches that one would see.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +19,13 @@ from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.training.config import TrainConfig
 from equilog.training.finite import check_finite
+from equilog.training.objective import Classification, Objective
 from equilog.training.randomness import EpochOrder
 
 if TYPE_CHECKING:
     import lightning
 
-    from equilog.training.module import Augment
+    from equilog.training.module import AfterStage, Augment
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -40,26 +40,36 @@ def fit(
     config: TrainConfig | None = None,
     *,
     seed: int = 0,
+    objective: Objective | None = None,
     augment: Augment | None = None,
     state: Path | None = None,
     progress: bool = True,
-    after_ideal: Callable[[HybridDEQ], dict[str, float]] | None = None,
+    after_stage: AfterStage | None = None,
+    processes: int = 1,
 ) -> list[dict[str, Any]]:
-    """Train in place: first the ideal model, then through the static twin of `spec` on changing chips.
+    """Train in place through the stages of a curriculum.
 
     Args:
         model: what to train; on the CPU.
-        x, y: inputs ``(samples, …)`` and class indices ``(samples,)``.
-        spec: the technology whose chips the second stage meets.
+        x, y: inputs ``(samples, …)`` and what the objective compares outputs with, ``(samples, …)``; class indices for
+            the default one.
+        spec: the technology whose chips the model meets.
         config: settings; defaults otherwise.
-        seed: fixes order, chips and augmentation (not the initial weights, which `model` brings).
+        seed: fixes order, chips, noise and augmentation (not the initial weights, which `model` brings).
+        objective: the task's loss and score; classification with the configuration's label smoothing unless given.
         augment: ``(batch, generator) -> batch``, applied to training inputs.
         state: folder for the checkpoint. If it holds one, training goes on from there.
         progress: show a progress bar.
-        after_ideal: called once, between the stages; what it returns is added to that epoch's row.
+        after_stage: called with the model and the stage's name at the end of each; what it returns is added to that
+            epoch's row.
+        processes: share every batch among so many processes (DDP over gloo). Weights then equal those of a single
+            process to rounding, except where a stage draws noise sample by sample (converter noise, thermal noise):
+            each process draws its own. What is passed in must be picklable, and the script that calls this importable
+            (``if __name__ == "__main__"``).
 
     Returns:
-        one row per epoch: ``epoch, stage, loss, accuracy, learning_rate`` (on training data, as met).
+        one row per epoch: ``epoch, stage, loss``, the score by its name, ``learning_rate``, and every regulariser of
+        the stage before its weight; on training data, as met.
 
     Raises:
         NotFiniteError: for inf or nan in data, loss or gradients.
@@ -70,6 +80,8 @@ def fit(
     check_finite(x, "training inputs")
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"{len(x)} inputs and {len(y)} labels: expected as many of each, and at least one")
+    if processes < 1:
+        raise ValueError(f"processes = {processes}: expected 1 or more")
     if config.epochs == 0:
         return []
     try:
@@ -79,14 +91,15 @@ def fit(
     from equilog.training.module import CurriculumModule  # noqa: PLC0415
 
     sampler = EpochOrder(len(x), config.batch_size, seed)
-    module = CurriculumModule(model, spec, config, seed, len(sampler), augment, after_ideal)
+    goal = objective or Classification(config.label_smoothing)
+    module = CurriculumModule(model, spec, config, goal, seed, len(sampler), augment, after_stage)
     loader = DataLoader(_Tensors(x, y), sampler=sampler, batch_size=None)
     with warnings.catch_warnings(), _quiet_lightning():
         # Batches are slices of tensors in memory: worker processes would only slow them down.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")
         last = None if state is None else state / "last.ckpt"
-        trainer = _trainer(lightning, config, last, progress)
+        trainer = _trainer(lightning, config, last, progress, processes)
         resume = str(last) if last is not None and last.exists() else None
         try:
             trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
@@ -107,7 +120,9 @@ class _Tensors(Dataset[tuple[Tensor, Tensor]]):
         return self.x[index], self.y[index]
 
 
-def _trainer(lightning: Any, config: TrainConfig, last: Path | None, progress: bool) -> lightning.Trainer:
+def _trainer(
+    lightning: Any, config: TrainConfig, last: Path | None, progress: bool, processes: int
+) -> lightning.Trainer:
     from lightning.pytorch.callbacks import Callback, RichProgressBar  # noqa: PLC0415
 
     from equilog.training.checkpoint import EpochCheckpoint  # noqa: PLC0415
@@ -120,7 +135,8 @@ def _trainer(lightning: Any, config: TrainConfig, last: Path | None, progress: b
     return lightning.Trainer(
         max_epochs=config.epochs,
         accelerator="cpu",
-        devices=1,
+        devices=processes,
+        strategy="auto" if processes == 1 else "ddp_spawn",
         callbacks=callbacks,
         logger=False,
         enable_checkpointing=last is not None,

@@ -1,4 +1,4 @@
-"""The Lightning module of the curriculum: which stage a step belongs to, its loss, and its sanity."""
+"""The Lightning module of a curriculum: which stage a step belongs to, its loss, and its sanity."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from equilog.equilibrium import NotConvergedError
-from equilog.hardware import Spec
+from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec
 from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.training.config import TrainConfig
+from equilog.training.encounter import Encounters, read
 from equilog.training.finite import NotFiniteError, parameters_not_finite
-from equilog.training.randomness import step_generator, training_chip
+from equilog.training.losses import LOSSES
+from equilog.training.objective import Objective
+from equilog.training.randomness import loss_generator, noise_generator, step_generator
+from equilog.training.share import Share
+from equilog.training.stage import Stage
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
+AfterStage = Callable[[HybridDEQ, str], dict[str, float]]
 
 
 class CurriculumModule(lightning.LightningModule):
-    """Cross-entropy through the ideal model, then through the twin of a new chip at every step.
+    """The task's loss through the ideal model or through a new chip at every step, and the stage's regularisers.
 
     Args:
-        model, spec, config, seed, augment, after_ideal: see :func:`equilog.training.fit`.
+        model, spec, config, objective, seed, augment, after_stage: see :func:`equilog.training.fit`.
         batches: steps per epoch.
     """
 
@@ -34,35 +40,45 @@ class CurriculumModule(lightning.LightningModule):
         model: HybridDEQ,
         spec: Spec,
         config: TrainConfig,
+        objective: Objective,
         seed: int,
         batches: int,
         augment: Augment | None,
-        after_ideal: Callable[[HybridDEQ], dict[str, float]] | None,
+        after_stage: AfterStage | None,
     ) -> None:
         super().__init__()
         self.model = model
-        self.spec, self.config, self.seed, self.batches = spec, config, seed, batches
-        self.augment, self.after_ideal = augment, after_ideal
+        self.spec, self.config, self.objective, self.seed, self.batches = spec, config, objective, seed, batches
+        self.augment, self.after_stage = augment, after_stage
+        self.encounters = Encounters(spec, seed)
+        used = {name for stage in config.stages.values() for name, weight in stage.losses.items() if weight}
+        self.losses = torch.nn.ModuleDict({name: LOSSES[name]() for name in LOSSES if name in used})
         self.history: list[dict[str, Any]] = []
-        self._sums = torch.zeros(3, dtype=torch.float64)
+        self._sums: dict[str, float] = {}
 
-    @property
-    def stage(self) -> str:
-        """``"ideal"`` or ``"twin"``."""
-        return "ideal" if self.current_epoch < self.config.epochs_ideal else "twin"
+    def setup(self, stage: str) -> None:
+        """Share the cores among processes: more threads than cores would wait for each other."""
+        if self.trainer.world_size > 1:
+            torch.set_num_threads(max(1, torch.get_num_threads() // self.trainer.world_size))
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """Return the loss of one batch; stop with names if it is not finite."""
+        """Return the loss of one batch, or of this process's share of it; stop with names if it is not finite."""
         x, y = batch
+        step = self.global_step
         if self.augment is not None:
-            x = self.augment(x, step_generator(self.seed, self.global_step))
-        chip = None if self.stage == "ideal" else training_chip(self.spec, self.seed, self.global_step)
+            # Before the batch is shared out: one process or several, a sample is varied the same way.
+            x = self.augment(x, step_generator(self.seed, step))
+        share = Share.of(len(y), self.global_rank, self.trainer.world_size)
+        x, y = x[share.rows], y[share.rows]
+        _, stage, first = self.config.stage_at(self.current_epoch)
         try:
-            logits = self.model(x, chip)
+            output, terms = self._through(x, stage, (step - first * self.batches + 1) / (stage.epochs * self.batches))
         except (ValueError, NotConvergedError) as error:
             self._refuse_if_broken(index, str(error))
             raise
-        loss = nn.functional.cross_entropy(logits, y, label_smoothing=self.config.label_smoothing)
+        terms = {"loss": self.objective.loss(output, y), **terms}
+        total = torch.stack([terms["loss"], *(stage.losses[name] * terms[name] for name in terms if name != "loss")])
+        loss = total.sum()
         value = float(loss.detach())
         if not math.isfinite(value):
             self._refuse_if_broken(index, f"the loss is {value}")
@@ -70,9 +86,30 @@ class CurriculumModule(lightning.LightningModule):
                 f"{self._where(index)}: the loss is {value} although inputs and parameters are finite; "
                 "lower the learning rate"
             )
-        hits = (logits.detach().argmax(1) == y).sum()
-        self._sums += torch.tensor([value * len(y), float(hits), len(y)], dtype=torch.float64)
-        return loss
+        score = self.objective.score(output.detach(), y)
+        self._count(share, score, terms)
+        return loss * share.weight
+
+    def _through(self, x: Tensor, stage: Stage, done: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the model's output as the stage meets it, and its regularisers by name."""
+        if not stage.twin:
+            return self.model(x), {}
+        step = self.global_step
+        chip, conditions = self.encounters.at(stage, done, step)
+        state = self.model.on_chip(self.model.parameterize(x), self._programmed(chip, conditions))
+        output = self.model.readout(read(state, noise_generator(self.seed, step) if stage.thermal_noise else None))
+        asked = [name for name, weight in stage.losses.items() if weight]
+        return output, {name: self.losses[name](state, loss_generator(self.seed, step)) for name in asked}
+
+    def _programmed(self, chip: Chip, conditions: Conditions) -> ProgrammedLayer:
+        # A chip is met once: what resistive wires do to it is not worth solving exactly.
+        return self.model.program(chip, conditions, wires="first-order")
+
+    def _count(self, share: Share, score: Tensor, terms: dict[str, Tensor]) -> None:
+        here = {name: float(term.detach()) * share.samples for name, term in terms.items()}
+        here |= {"score": float(score) if share.samples else 0.0, "samples": float(share.samples)}
+        for name, value in here.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
 
     def on_after_backward(self) -> None:
         """Refuse to step on a gradient that is not finite: it would poison every weight."""
@@ -85,42 +122,64 @@ class CurriculumModule(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's row."""
-        loss, hits, count = self._sums.tolist()
-        self._sums.zero_()
+        sums = self._summed()
+        self._sums = {}
+        count = sums.pop("samples")
+        name, stage, first = self.config.stage_at(self.current_epoch)
         row: dict[str, Any] = {
             "epoch": self.current_epoch,
-            "stage": self.stage,
-            "loss": loss / count,
-            "accuracy": hits / count,
+            "stage": name,
+            "loss": sums.pop("loss") / count,
+            self.objective.score_name: sums.pop("score") / count,
             "learning_rate": float(self.optimizers().param_groups[0]["lr"]),  # type: ignore[union-attr]
         }
-        if self.current_epoch == self.config.epochs_ideal - 1 and self.after_ideal is not None:
-            row |= self.after_ideal(self.model)
+        row |= {term: total / count for term, total in sums.items()}
+        if self.current_epoch == first + stage.epochs - 1 and self.after_stage is not None:
+            row |= self.after_stage(self.model, name)
         self.history.append(row)
 
+    def _summed(self) -> dict[str, float]:
+        """Return the sums of all processes; the same names in all, for all were in the same stage."""
+        if self.trainer.world_size == 1:
+            return self._sums
+        sums = torch.tensor(list(self._sums.values()), dtype=torch.float64)
+        torch.distributed.all_reduce(sums)
+        return dict(zip(self._sums, sums.tolist()))
+
     def configure_optimizers(self) -> Any:
-        """AdamW under a one-cycle schedule over both stages."""
+        """AdamW under a one-cycle schedule over all stages."""
         c = self.config
-        optimizer = torch.optim.AdamW(self.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay)
+        # One kernel for all parameters: of many small ones, each costs more to call than to compute.
+        optimizer = torch.optim.AdamW(self.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, c.learning_rate, total_steps=c.epochs * self.batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def get_extra_state(self) -> list[dict[str, Any]]:
+        """Return the rows so far: they travel with the weights, into checkpoints and back from other processes."""
+        return self.history
+
+    def set_extra_state(self, state: list[dict[str, Any]]) -> None:
+        """Take the rows of the epochs before."""
+        self.history = list(state)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the rows of the epochs so far."""
-        checkpoint["history"] = self.history
+        """Say whose checkpoint it is."""
         checkpoint["belongs_to"] = self._identity()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the rows of the epochs before the interruption; refuse the state of another run."""
+        """Refuse the state of another run."""
         if checkpoint["belongs_to"] != self._identity():
             raise UserError(
                 "the checkpoint belongs to a run with another seed, technology or training settings; "
                 "continue that one, or train into another folder"
             )
-        self.history = list(checkpoint["history"])
 
     def _identity(self) -> dict[str, Any]:
-        return {"seed": self.seed, "training": self.config.model_dump(), "hardware": self.spec.model_dump(mode="json")}
+        return {
+            "seed": self.seed,
+            "training": self.config.model_dump(mode="json"),
+            "hardware": self.spec.model_dump(mode="json"),
+        }
 
     def _where(self, index: int) -> str:
         return f"epoch {self.current_epoch}, batch {index}"

@@ -12,7 +12,7 @@ from torch.utils.data import Sampler
 from equilog.hardware import Chip, Spec
 
 # Chips met in training come from another stream than the small seeds that people give to the chip they deploy on.
-_CHIP, _AUGMENT, _ORDER = 1, 2, 3
+_CHIP, _AUGMENT, _ORDER, _READ, _CIRCUMSTANCES, _NOISE, _LOSS = range(1, 8)
 
 
 def derived_seed(*parts: int) -> int:
@@ -28,6 +28,27 @@ def training_chip(spec: Spec, seed: int, step: int) -> Chip:
 def step_generator(seed: int, step: int) -> torch.Generator:
     """Return the generator for the augmentation of one step."""
     return torch.Generator().manual_seed(derived_seed(_AUGMENT, seed, step))
+
+
+def read_generator(seed: int, step: int) -> torch.Generator:
+    """Return the generator of read noise and converter noise of one step."""
+    return torch.Generator().manual_seed(derived_seed(_READ, seed, step))
+
+
+def noise_generator(seed: int, step: int) -> torch.Generator:
+    """Return the generator of thermal noise of one step."""
+    return torch.Generator().manual_seed(derived_seed(_NOISE, seed, step))
+
+
+def loss_generator(seed: int, step: int) -> torch.Generator:
+    """Return the generator of the probes with which regularisers estimate at one step."""
+    return torch.Generator().manual_seed(derived_seed(_LOSS, seed, step))
+
+
+def circumstances(seed: int, step: int) -> tuple[float, float]:
+    """Return two numbers from 0 to 1 that decide age and temperature of one step."""
+    a, b = np.random.Generator(np.random.PCG64(np.random.SeedSequence((_CIRCUMSTANCES, seed, step)))).random(2)
+    return float(a), float(b)
 
 
 class EpochOrder(Sampler[list[int]]):

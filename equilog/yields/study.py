@@ -153,7 +153,7 @@ def study_run(
     Raises:
         UserError: if the run holds no trained model, too, or for fewer than one sample.
     """
-    settings, model = run.config(), run.load_model()
+    settings, model = run.config(), run.load_model(adapted=False)
     config = config or StudyConfig()
     if samples is not None and samples < 1:
         raise UserError(f"{samples} samples: a study needs at least 1")

@@ -15,7 +15,7 @@ import yaml
 TINY = {
     "samples": 64,
     "model": {"states": 4, "drives": 3},
-    "training": {"epochs_ideal": 1, "epochs_twin": 1},
+    "training": {"stages": {"ideal": {"epochs": 1}, "ramp": {"epochs": 0}, "twin": {"epochs": 1}}},
     "verify": {"rest_samples": 4, "settle_samples": 1, "chips": 2},
 }
 
@@ -104,7 +104,7 @@ def test_without_a_simulator_the_run_completes_and_says_it_is_not_verified(setti
 @pytest.mark.slow
 def test_ctrl_c_leaves_state_from_which_resume_goes_on(settings: Path, tmp_path: Path) -> None:
     long = yaml.safe_load(settings.read_text())
-    long["training"] = {"epochs_ideal": 40, "epochs_twin": 0}
+    long["training"] = {"stages": {"ideal": {"epochs": 40}, "ramp": {"epochs": 0}, "twin": {"epochs": 0}}}
     path = tmp_path / "long.yaml"
     path.write_text(yaml.safe_dump(long))
     folder = tmp_path / "run"

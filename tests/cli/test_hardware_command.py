@@ -8,9 +8,9 @@ from builders import spec_data
 from typer.testing import CliRunner
 
 from equilog.cli import app
-from equilog.cli_hardware import clamped_log, polynomial, rows
 from equilog.hardware import load_spec, preset_names
 from equilog.hardware.technology.blocks import ClampedLog, Polynomial
+from equilog.hardware.technology.sheet import clamped_log, polynomial, rows
 from equilog.names import UserError
 
 
@@ -43,13 +43,15 @@ def test_the_sheet_shows_every_number_with_range_source_and_validity(name):
     spec = load_spec(name)
     shown = {row.name: row for row in rows(spec)}
     for key, figure in spec.figures().items():
-        assert shown[key].value == f"{figure:g}"
+        assert shown[key].figure == figure
         assert figure.source in shown[key].about
         assert figure.valid in shown[key].about
-        if figure.low is not None:
-            assert f"{figure.low:g}" in shown[key].spread
     done = run(name)
     assert done.exit_code == 0
+    for figure in spec.figures().values():
+        assert f"{figure:g}" in done.stdout
+        if figure.low is not None:
+            assert f"{figure.low:g} … " in done.stdout
     assert all(key in done.stdout for key in shown)
 
 

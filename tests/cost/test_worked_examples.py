@@ -9,7 +9,7 @@ from torch import nn
 
 from equilog.cost import estimate
 from equilog.cost.analog import activation_watt, amplifier_watt, array_watt
-from equilog.cost.digital import DigitalTarget, Work, default_target, equilibrium_work, module_work
+from equilog.cost.digital import equilibrium_work
 from equilog.devices import TwinDevice
 from equilog.equilibrium import EquilibriumLayer
 from equilog.hardware import Chip, load_spec
@@ -75,54 +75,6 @@ def test_array_power_resistor_by_resistor(changes):
     assert array_watt(layer, p, z, played) == pytest.approx(sum(samples) / 3, rel=1e-10)
 
 
-def test_work_of_a_linear_layer_by_hand():
-    work = module_work(nn.Linear(10, 4), torch.zeros(1, 10))
-    assert work.macs == 40  # 10 · 4
-    assert work.fetched_numbers == 44 + 10 + 4  # weights and biases, input, output
-
-
-def test_work_of_a_convolution_by_hand():
-    work = module_work(nn.Conv2d(2, 3, 3, padding=1, bias=False), torch.zeros(1, 2, 5, 5))
-    assert work.macs == 25 * 3 * 2 * 9
-    assert work.fetched_numbers == 54 + 50 + 75
-
-
-def target(**changes):
-    data = {
-        "name": "toy",
-        "summary": "for this test",
-        "mac_joule": 1e-12,
-        "bytes_per_number": 2.0,
-        "sram_joule_per_byte": 3e-12,
-        "activation_macs": 5.0,
-        "mac_per_second": 1e9,
-    }
-    return DigitalTarget.model_validate(data | changes)
-
-
-def test_energy_and_latency_of_work_by_hand():
-    work = Work(macs=100, fetched_numbers=10, activations=4)
-    # (100 + 4 · 5) · 1 pJ + 10 · 2 B · 3 pJ/B
-    assert work.energy_joule(target()).typical == pytest.approx(180e-12)
-    assert work.latency_second(target()).typical == pytest.approx(120e-9)
-
-
-def test_ranges_of_the_target_reach_the_energy():
-    spread = target(mac_joule={"value": 1e-12, "low": 1e-13, "high": 1e-11})
-    energy = Work(macs=100, fetched_numbers=0).energy_joule(spread)
-    assert (energy.low, energy.typical, energy.high) == (
-        pytest.approx(1e-11),
-        pytest.approx(1e-10),
-        pytest.approx(1e-9),
-    )
-
-
-def test_every_number_of_the_shipped_target_has_a_source():
-    shipped = default_target()
-    for name in ("mac_joule", "bytes_per_number", "sram_joule_per_byte", "activation_macs", "mac_per_second"):
-        assert getattr(shipped, name).source != "not given"
-
-
 def cell_with(norm, n=12):
     """A cell whose skew coupling alone has about this norm."""
     cell = tiny_model(states=n, drives=3).cell.double()
@@ -139,8 +91,13 @@ def test_work_of_the_equilibrium_by_hand(norm):
     assert steps >= 1
     # One matrix product; two passes over the differences of iterates and of steps; U d once.
     assert work.macs == pytest.approx(steps * (matrices * 144 + 4 * memory * 12) + 36)
-    assert work.fetched_numbers == pytest.approx(steps * (matrices * 144 + 2 * memory * 12) + 36)
+    # The iterate is read and written in every step, the 3 drives are read once.
+    assert work.fetched_numbers == pytest.approx(steps * (matrices * 144 + 2 * memory * 12 + 24) + 36 + 3)
     assert work.activations == pytest.approx(12 * steps)
+    # 144 + 36 weights, the 144 read in every step and the 36 once.
+    assert work.weight_numbers == 180
+    assert work.weight_numbers * work.passes == pytest.approx(144 * steps + 36)
+    assert work.steps == pytest.approx(steps + 1)
 
 
 def test_uncoupled_neurons_need_no_better_solver_than_picard():
@@ -169,7 +126,7 @@ def priced():
 
 def test_energy_is_power_times_time_on_plus_conversions(priced):
     model, x, chip, report = priced
-    time_on = 1e-8 + 4e-6 + 1e-7  # DAC, slowest settling, ADC
+    time_on = 1e-8 + 4e-6 + 1e-7 + 1e-7  # DAC, slowest settling, detector's hold time, ADC
     device = TwinDevice(chip)
     device.program(model.cell)
     drive = model.parameterize(x).detach()
@@ -188,7 +145,8 @@ def test_energy_is_power_times_time_on_plus_conversions(priced):
 def test_latency_adds_up_and_the_slowest_sample_counts(priced):
     *_, report = priced
     assert report.hybrid_latency_second["settling"].typical == 4e-6
-    assert set(report.hybrid_latency_second) >= {"DAC", "settling", "ADC"}
+    assert set(report.hybrid_latency_second) >= {"DAC", "settling", "detecting", "ADC"}
+    assert report.hybrid_latency.typical == pytest.approx(sum(s.typical for s in report.hybrid_latency_second.values()))
 
 
 def test_both_sides_pay_for_the_digital_ends(priced):

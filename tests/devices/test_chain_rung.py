@@ -9,9 +9,9 @@ from builders import drives, layer_of, spec_with, tiny_data, tiny_model
 
 from equilog.circuit.chain import ChainRun, TwinChain, code_size, codes, twin_chain
 from equilog.devices import verify
+from equilog.devices.chain_rung import chain_rung
 from equilog.devices.device import Settled
-from equilog.devices.ladder import TOLERANCE_IN_TIME, _chain_rung
-from equilog.devices.ladder_report import LadderReport
+from equilog.devices.ladder_report import TOLERANCE_IN_TIME, LadderReport
 from equilog.hardware import Chip
 from equilog.hardware.rest import at_rest
 from equilog.hardware.twin import adc, dac
@@ -33,7 +33,7 @@ def runs() -> list[ChainRun]:
 
 
 def test_the_same_agrees():
-    rung, found = _chain_rung(LAYER, TWIN, runs(), SETTLED)
+    rung, found = chain_rung(LAYER, TWIN, runs(), SETTLED)
     assert rung.agrees
     assert rung.max_error < 1e-12
     assert (found.codes, found.codes_equal, found.codes_wrong, found.report_error) == (6, 6, 0, 0.0)
@@ -44,7 +44,7 @@ def test_the_same_agrees():
 def test_one_wrong_code_fails_and_is_seen_in_the_error():
     wrong = runs()
     wrong[1] = replace(wrong[1], codes=wrong[1].codes + torch.tensor([0, 1, 0]))
-    rung, found = _chain_rung(LAYER, TWIN, wrong, SETTLED)
+    rung, found = chain_rung(LAYER, TWIN, wrong, SETTLED)
     assert rung.agrees is False
     assert rung.max_error == pytest.approx(code_size(LAYER))
     assert (found.codes_equal, found.codes_wrong, found.largest_difference) == (5, 1, 1)
@@ -57,7 +57,7 @@ def test_a_code_next_to_the_edge_may_fall_on_its_other_side():
     beside = held[0] + 0.6 * TOLERANCE_IN_TIME * torch.tensor([1.0, 0.0, 0.0])
     theirs = runs()
     theirs[0] = replace(theirs[0], codes=codes(LAYER, beside[None])[0], held_volt=V_S * beside)
-    rung, found = _chain_rung(LAYER, twin, theirs, SETTLED)
+    rung, found = chain_rung(LAYER, twin, theirs, SETTLED)
     assert found.largest_difference == 1
     assert found.codes_equal == 5
     assert found.codes_wrong == 0
@@ -67,7 +67,7 @@ def test_a_code_next_to_the_edge_may_fall_on_its_other_side():
 @pytest.mark.parametrize("shift", [0.02, -0.02])
 def test_a_report_at_another_time_fails(shift: float):
     late = [replace(run, report_second=(1 + shift) * run.report_second) for run in runs()]
-    rung, found = _chain_rung(LAYER, TWIN, late, SETTLED)
+    rung, found = chain_rung(LAYER, TWIN, late, SETTLED)
     assert rung.agrees is False
     assert found.report_error == pytest.approx(0.02)
 
@@ -75,17 +75,17 @@ def test_a_report_at_another_time_fails(shift: float):
 def test_a_timeout_in_one_only_fails():
     theirs = runs()
     theirs[0] = replace(theirs[0], codes=None, report_second=math.inf, timed_out=True)
-    rung, found = _chain_rung(LAYER, TWIN, theirs, SETTLED)
+    rung, found = chain_rung(LAYER, TWIN, theirs, SETTLED)
     assert rung.agrees is False
     assert (found.reported, found.timeouts_differ) == (1, 1)
     silent = [replace(run, codes=None, report_second=math.inf, timed_out=True) for run in theirs]
-    assert _chain_rung(LAYER, TWIN, silent, SETTLED)[0].agrees is False
+    assert chain_rung(LAYER, TWIN, silent, SETTLED)[0].agrees is False
 
 
 def test_without_any_report_nothing_is_proven_and_nothing_refuted():
     never = TwinChain(torch.zeros_like(TWIN.codes), torch.full((2,), math.inf), torch.full((2, 3), math.nan))
     silent = [replace(run, codes=None, report_second=math.inf, timed_out=True) for run in runs()]
-    rung, found = _chain_rung(LAYER, never, silent, SETTLED)
+    rung, found = chain_rung(LAYER, never, silent, SETTLED)
     assert rung.agrees is None
     assert rung.max_error is None
     assert "2 of 2 samples timed out" in str(found)

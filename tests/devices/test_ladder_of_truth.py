@@ -7,7 +7,7 @@ import torch
 from builders import NO_MISMATCH, spec_with, tiny_data, tiny_model
 
 from equilog.devices import verify
-from equilog.devices.ladder_report import LadderReport, Rung, Settling
+from equilog.devices.ladder_report import AT_REST, LadderReport, Rung, Settling
 from equilog.hardware import Chip, load_spec, preset_names
 
 RUNGS = ["ideal", "twin at rest", "twin in time", "ngspice at rest", "ngspice in time", "ngspice, whole chain"]
@@ -120,7 +120,7 @@ def report_with(times, abscissa=-1.0):
         noise_gain=5.0,
         largest_output_volt=0.3,
     )
-    rungs = [Rung.of("ideal", accuracy=0.5), Rung.of("x", max_error=1e-7, rms_error=1e-8, tolerance=1e-6)]
+    rungs = [Rung.of("ideal", accuracy=0.5), Rung.of(AT_REST, max_error=1e-7, rms_error=1e-8, tolerance=1e-6)]
     return LadderReport(simulator="ngspice 39", samples=len(times), rungs=rungs, settling=settling)
 
 
@@ -147,3 +147,10 @@ def test_one_failing_rung_or_an_unstable_pole_is_enough():
     assert not good.model_copy(update={"rungs": [*good.rungs, bad]}).verified
     assert not report_with([1.0], abscissa=0.0).verified
     assert not good.model_copy(update={"simulator": None}).verified
+
+
+def test_nothing_is_verified_that_was_not_settled_at_rest():
+    good = report_with([1.0])
+    without = good.model_copy(update={"rungs": good.rungs[:1]})
+    assert not without.verified
+    assert not without.disagrees

@@ -6,7 +6,8 @@ import torch
 from builders import generator
 from torch.autograd import gradcheck
 
-from equilog.hardware.wires import effective_conductance
+from equilog.hardware import wires
+from equilog.hardware.wires import effective_conductance, loaded_conductance
 
 
 def conductances(rows, columns, seed=0, low=1e-6, high=1e-4):
@@ -148,3 +149,55 @@ def test_badcrossbar(r):
 def test_what_makes_no_sense_is_refused(g, r_w, r_b, message):
     with pytest.raises(ValueError, match=message):
         effective_conductance(g, r_w, r_b)
+
+
+def test_load_is_symmetric_and_draws_nothing_from_ports_that_are_all_alike():
+    g = conductances(7, 5)
+    effective, load = loaded_conductance(g, 30.0, 20.0)
+    assert torch.allclose(load, load.T, rtol=1e-9, atol=0)
+    assert torch.allclose(load.sum(1), effective.sum(0), rtol=1e-9, atol=0)
+    assert bool((load - load.diag().diag() < 0).any())
+
+
+@pytest.mark.parametrize(("r_w", "r_b"), [(0.2, 0.3), (0.4, 0.0), (0.0, 0.4)])
+def test_gradient_of_the_load(r_w, r_b):
+    g = conductances(4, 3, low=0.1, high=1.0).requires_grad_()
+    assert gradcheck(lambda x: loaded_conductance(x, r_w, r_b), (g,), eps=1e-5, atol=1e-8, rtol=1e-6)
+
+
+def test_several_arrays_at_once_are_each_by_itself():
+    g = torch.stack([conductances(6, 4, seed) for seed in range(3)]).requires_grad_()
+    together = loaded_conductance(g, 5.0, 7.0)
+    (grad,) = torch.autograd.grad(together[0].sum() + together[1].square().sum(), g)
+    for k in range(3):
+        one = g[k].detach().requires_grad_()
+        alone = loaded_conductance(one, 5.0, 7.0)
+        assert all(torch.allclose(a[k], b, rtol=1e-12, atol=0) for a, b in zip(together, alone))
+        (own,) = torch.autograd.grad(alone[0].sum() + alone[1].square().sum(), one)
+        assert torch.allclose(grad[k], own, rtol=1e-10, atol=0)
+
+
+def test_short_of_memory_it_computes_again_and_finds_the_same(monkeypatch):
+    def answer():
+        g = conductances(23, 6).requires_grad_()
+        effective, load = loaded_conductance(g, 5.0, 7.0)
+        (grad,) = torch.autograd.grad((effective[:, 0] * effective[:, 1]).sum() + load.square().sum(), g)
+        return effective.detach(), load.detach(), grad
+
+    rich = answer()
+    monkeypatch.setattr(wires, "MEMORY", 100)
+    followed = []
+    seen = wires._Array._seen
+    monkeypatch.setattr(wires._Array, "_seen", lambda self, i, x: followed.append(i) or seen(self, i, x))
+    assert all(torch.equal(a, b) for a, b in zip(answer(), rich))
+    assert len(followed) > 23
+
+
+def test_threads_are_as_they_were():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        effective_conductance(conductances(3, 2), 1.0, 1.0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -29,13 +29,13 @@ pytest.importorskip("jinja2", reason="the report is an optional extra")
 pytest.importorskip("schemdraw", reason="the report is an optional extra")
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 
-from equilog.report import units, write_report
-from equilog.report.accuracy import standard_interval
-from equilog.report.style import spread
+from equilog.hardware.technology.sheet import polynomial, rows
+from equilog.report import write_report
+from equilog.report.units import MISSING
 
 ALWAYS = [
-    "fig-ladder", "fig-accuracy", "fig-settling", "fig-stability", "fig-energy", "fig-latency", "fig-training",
-    "fig-schematic", "fig-weights",
+    "fig-ladder", "fig-accuracy", "fig-settling", "fig-stability", "fig-energy", "fig-energy-shares", "fig-latency",
+    "fig-training", "fig-schematic", "fig-weights",
 ]  # fmt: skip
 HOSTILE = '<script>alert(1)</script> & "<img src=x onerror=alert(2)>" $\\frac{1}{2}$ {{ 7*7 }}'
 FLAGS = [
@@ -246,6 +246,53 @@ def test_verified_run_says_so(verified: RunFolder) -> None:
     assert len(page) < 2_000_000
 
 
+def section(page: str, name: str) -> str:
+    """Return what stands under a heading, up to the next."""
+    return page[page.index(f'<h2 id="{name}">') :].split("<h2", 2)[1]
+
+
+def test_every_block_of_the_chip_is_listed(unverified: RunFolder) -> None:
+    text = section(unverified.report.read_text(encoding="utf-8"), "parts")
+    table, folded = text.split("<details>")
+    for name in (
+        "crossbar devices", "summing integrators", "activations", "DACs", "sample-and-holds", "ADCs",
+        "detector comparators", "references",
+    ):  # fmt: skip
+        row = re.search(rf"<tr[^>]*><td>{name}</td>(.*?)</tr>", table)
+        assert row is not None, name
+        assert MISSING not in row.group(1), name
+        assert f"<td>{name}</td>" in folded
+    assert "in all" in table
+    assert "m²" in table
+    assert "assumption: two-stage op-amp" in folded
+    assert "assumption: two-stage op-amp" not in table
+
+
+def test_a_run_from_before_blocks_were_counted_says_how_to_get_them(copy: RunFolder) -> None:
+    metrics = copy.metrics()
+    del metrics["parts"]
+    copy.save_metrics(metrics)
+    text = section(read(copy), "parts")
+    assert "equilog verify" in text
+    assert "<table" not in text
+
+
+def test_the_technology_is_the_sheet_of_the_command(unverified: RunFolder) -> None:
+    text = html.unescape(section(unverified.report.read_text(encoding="utf-8"), "technology"))
+    table, folded = text.split("<details>")
+    spec = unverified.spec()
+    for row in rows(spec):
+        assert f"<code>{row.name}</code>" in table
+        assert f"<code>{row.name}</code>" in folded
+        assert row.source in folded
+        assert row.valid in folded
+    # Laws are shown as formulas, all of them: not programming_sigma alone.
+    assert spec.crossbar.relaxation is not None
+    law = polynomial(spec.crossbar.relaxation.sigma).replace("G_max", "G<sub>max</sub>")
+    assert law in table
+    assert "Wan et al." not in table
+
+
 def test_without_ngspice_it_says_in_red_how_to_get_it(unverified: RunFolder) -> None:
     page = unverified.report.read_text(encoding="utf-8")
     colour, text = banner(page)
@@ -329,36 +376,3 @@ def test_missing_libraries_are_named(unverified: RunFolder, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "schemdraw", None)
     with pytest.raises(UserError, match=r"pip install 'equilog\[report\]'"):
         write_report(unverified)
-
-
-# --- small parts ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (8.12e-8, "s", "81.2 ns"), (3.534e-7, "J", "353 nJ"), (9.996e-7, "s", "1.00 µs"), (0, "V", "0.00 V"),
-        (-4.39e-5, "S", "−43.9 µS"), (20307.6, "Ω", "20.3 kΩ"), (float("inf"), "s", "∞"), (None, "s", "—"),
-    ],
-)  # fmt: skip
-def test_engineering_notation(value: float | None, unit: str, text: str) -> None:
-    assert units.engineering(value, unit).replace("\u00a0", " ") == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(5.28e-11, "5.3 × 10⁻¹¹"), (1e-6, "10⁻⁶"), (0.961, "0.96"), (0.0, "0"), (9.99e-3, "10⁻²"), (None, "—")],
-)
-def test_scientific_notation(value: float | None, text: str) -> None:
-    assert units.scientific(value).replace("\u00a0", " ") == text
-
-
-def test_error_bar_is_the_binomial_standard_error_and_open_at_the_ends() -> None:
-    low, high = standard_interval(0.7, 10_000)
-    assert (high - low) / 2 == pytest.approx((0.7 * 0.3 / 10_000) ** 0.5, rel=1e-3)
-    assert standard_interval(1.0, 100)[0] < 1.0
-
-
-def test_labels_are_spread_in_order() -> None:
-    placed = spread([0.0, 0.01, 0.02, 5.0], 1.0)
-    assert placed == pytest.approx([-0.99, 0.01, 1.01, 5.0])

@@ -10,9 +10,11 @@ from equilog.runs import RunConfig
 
 
 def test_task_defaults_fill_what_is_left_out() -> None:
-    config = RunConfig.for_task("digits", {"training": {"epochs_twin": 3}})
-    assert config.training.epochs_twin == 3
-    assert config.training.epochs_ideal == RunConfig.for_task("digits").training.epochs_ideal
+    config = RunConfig.for_task("digits", {"training": {"stages": {"twin": {"epochs": 3}}}})
+    stages, usual = config.training.stages, RunConfig.for_task("digits").training.stages
+    assert stages["twin"] == usual["twin"].model_copy(update={"epochs": 3})
+    assert stages["ideal"] == usual["ideal"]
+    assert list(stages) == list(usual)
     assert config.model.states == 32
 
 
@@ -20,7 +22,11 @@ def test_task_defaults_fill_what_is_left_out() -> None:
     ("overrides", "message"),
     [
         ({"trainin": {}}, r"'trainin' \(did you mean 'training'\?\)"),
-        ({"training": {"epoch_twin": 3}}, r"'training.epoch_twin' \(did you mean 'epochs_twin'\?\)"),
+        ({"training": {"stage": {}}}, r"'training.stage' \(did you mean 'stages'\?\)"),
+        ({"training": {"stages": {"twin": {"epoch": 3}}}}, r"'training.stages.twin.epoch' \(did you mean 'epochs'\?\)"),
+        ({"training": {"stages": {"ideal": {"reads": True}}}}, r"training.stages.ideal: reads: .*set twin: true"),
+        ({"training": {"stages": {"twin": {"effects": ["drfit"]}}}}, r"unknown effect 'drfit' \(did you mean 'drift'"),
+        ({"training": {"stages": {"twin": {"losses": {"enrgy": 1}}}}}, r"unknown loss 'enrgy' \(did you mean 'energy'"),
         ({"model": {"states": 0}}, r"model.states: .*got 0"),
         ({"model": {"states": "many"}}, r"model.states: .*got 'many'"),
         ({"model": 7}, r"model: .*got 7"),

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from equilog.names import UserError
 from equilog.pipeline import compile_run, run
@@ -17,7 +18,7 @@ from equilog.runs import folder as folder_module
 TINY = {
     "samples": 64,
     "model": {"states": 4, "drives": 3},
-    "training": {"epochs_ideal": 1, "epochs_twin": 1},
+    "training": {"stages": {"ideal": {"epochs": 1}, "ramp": {"epochs": 0}, "twin": {"epochs": 1}}},
     "verify": {"rest_samples": 5, "settle_samples": 1, "chips": 2},
 }
 
@@ -173,3 +174,20 @@ run(RunConfig.for_task("digits", {TINY!r}), Path({str(tmp_path / "killed")!r}))
     run(config(), folder.path, resume=True)
     assert (folder.path / "model.safetensors").read_bytes() == (finished.path / "model.safetensors").read_bytes()
     assert not folder.state.exists()
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("device", ["twin", "ngspice"])
+def test_a_run_that_adapts_to_its_chip(tmp_path: Path, device: str) -> None:
+    asked = {"device": device, "epochs": 1, "samples": 16, "identify_settles": 20}
+    done = run(config(adaptation=asked), tmp_path / "run")
+    trained, adapted = done.load_model(adapted=False), done.load_model()
+    assert not torch.equal(trained.cell.bias, adapted.cell.bias)
+    assert not torch.equal(trained.readout.bias, adapted.readout.bias)
+    metrics = done.metrics()
+    assert metrics["verified"]
+    assert metrics["accuracy_twin_before_adaptation"] is not None
+    assert "fine-tune" in (done.path / "adaptation.csv").read_text(encoding="utf-8")
+    assert not done.state.exists()
+    assert metrics["accuracy_twin_unseen_chips"] == run(config(), tmp_path / "plain").metrics()["accuracy_twin_unseen_chips"]
+    assert run(config(adaptation=asked), tmp_path / "run", resume=True).metrics() == metrics

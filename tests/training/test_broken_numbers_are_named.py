@@ -4,14 +4,14 @@ import math
 
 import pytest
 import torch
-from builders import tiny_data, tiny_model
+from builders import stages, tiny_data, tiny_model
 from torch import nn
 
 from equilog.hardware import load_spec
 from equilog.training import NotFiniteError, TrainConfig, fit
 
 RRAM = load_spec("rram")
-QUICK = TrainConfig(epochs_ideal=1, epochs_twin=1, batch_size=8)
+QUICK = TrainConfig(stages=stages(1, 1), batch_size=8)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of a broken equilibrium; what counts is what fit says
 
@@ -40,7 +40,7 @@ NAMES = [name for name, _ in tiny_model().named_parameters()]
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("config", [QUICK, TrainConfig(epochs_ideal=0, epochs_twin=1)], ids=["ideal", "twin"])
+@pytest.mark.parametrize("config", [QUICK, TrainConfig(stages=stages(0, 1))], ids=["ideal", "twin"])
 def test_in_a_parameter(name, config):
     with pytest.raises(NotFiniteError, match=rf"epoch 0, batch 0: .*in parameter {name}"):
         train(spoil(name), *tiny_data(), config)

@@ -1,15 +1,18 @@
-"""First the ideal model, then a new chip at every step; reproducible, and told row by row."""
+"""Stage after stage, a new chip at every step; reproducible, and told row by row."""
 
 import pytest
 import torch
-from builders import tiny_data, tiny_model
+from builders import stages, tiny_data, tiny_model
 
-from equilog.hardware import load_spec
-from equilog.training import TrainConfig, fit
+from equilog.hardware import Chip, load_spec
+from equilog.names import UserError
+from equilog.training import CURRICULA, Stage, TrainConfig, curriculum, fit
+from equilog.training.curriculum import full, stretched
+from equilog.training.losses import LOSSES
 from equilog.training.randomness import derived_seed, training_chip
 
 RRAM = load_spec("rram")
-CONFIG = TrainConfig(epochs_ideal=2, epochs_twin=2, batch_size=8)
+CONFIG = TrainConfig(stages=stages(2, 2), batch_size=8)
 
 
 def train(config=CONFIG, seed=0, **options):
@@ -19,31 +22,40 @@ def train(config=CONFIG, seed=0, **options):
 
 
 class Recorded:
-    """Chips that the model meets, in order; None for the ideal stage."""
+    """What the model meets, in order: the programmed layer, None for the ideal model."""
 
     def __init__(self, monkeypatch):
-        self.seeds = []
+        self.layers = []
         model_type = type(tiny_model())
-        forward = model_type.forward
+        forward, on_chip = model_type.forward, model_type.on_chip
 
         def listening(model, x, chip=None):
-            self.seeds.append(None if chip is None else chip.seed)
+            self.layers.append(None)
             return forward(model, x, chip)
 
+        def listening_on_chip(model, drive, layer):
+            self.layers.append(layer)
+            return on_chip(model, drive, layer)
+
         monkeypatch.setattr(model_type, "forward", listening)
+        monkeypatch.setattr(model_type, "on_chip", listening_on_chip)
+
+    @property
+    def seeds(self):
+        return [None if layer is None else layer.seed for layer in self.layers]
 
 
 def test_a_new_chip_at_every_step_and_the_same_ones_again(monkeypatch):
     met = Recorded(monkeypatch)
     train()
-    first = met.seeds.copy()
+    first = met.seeds
     assert first[:6] == [None] * 6
     assert len(set(first[6:])) == 6
     assert first[6:] == [training_chip(RRAM, 0, step).seed for step in range(6, 12)]
-    met.seeds.clear()
+    met.layers.clear()
     train()
     assert met.seeds == first
-    met.seeds.clear()
+    met.layers.clear()
     train(seed=1)
     assert not set(met.seeds[6:]) & set(first[6:])
 
@@ -79,35 +91,130 @@ def test_one_row_per_epoch():
 
 
 def test_the_loss_falls_on_a_rule_that_can_be_learnt():
-    config = TrainConfig(epochs_ideal=30, epochs_twin=10, batch_size=8, learning_rate=0.05)
+    config = TrainConfig(stages=stages(30, 10), batch_size=8, learning_rate=0.05)
     history, _ = train(config)
     assert history[29]["loss"] < 0.6 * history[0]["loss"]
     assert history[-1]["accuracy"] >= 0.9
 
 
-def test_after_ideal_is_called_once_between_the_stages():
+def test_after_stage_is_called_at_the_end_of_each():
     calls = []
 
-    def note(model):
-        calls.append(len(calls))
-        return {"noted": 2.0}
+    def note(model, stage):
+        calls.append(stage)
+        return {"noted": len(calls)}
 
-    history, _ = train(after_ideal=note)
-    assert calls == [0]
-    assert [row.get("noted") for row in history] == [None, 2.0, None, None]
+    history, _ = train(after_stage=note)
+    assert calls == ["ideal", "twin"]
+    assert [row.get("noted") for row in history] == [None, 1, None, 2]
 
 
 def test_no_epochs_is_no_training():
     before = [p.detach().clone() for p in tiny_model().parameters()]
-    history, after = train(TrainConfig(epochs_ideal=0, epochs_twin=0))
+    history, after = train(TrainConfig(stages=stages(0, 0)))
     assert history == []
     assert all(torch.equal(a, b) for a, b in zip(before, after))
 
 
-@pytest.mark.parametrize(("ideal", "twin", "stages"), [(1, 0, ["ideal"]), (0, 1, ["twin"])])
-def test_either_stage_alone(ideal, twin, stages):
-    history, _ = train(TrainConfig(epochs_ideal=ideal, epochs_twin=twin))
-    assert [row["stage"] for row in history] == stages
+@pytest.mark.parametrize(("ideal", "twin", "met"), [(1, 0, ["ideal"]), (0, 1, ["twin"])])
+def test_either_stage_alone(ideal, twin, met):
+    history, _ = train(TrainConfig(stages=stages(ideal, twin)))
+    assert [row["stage"] for row in history] == met
+
+
+def on_chips(monkeypatch, seed=0, epochs=2, spec=RRAM, **asked):
+    """Return what one stage on chips meets."""
+    met = Recorded(monkeypatch)
+    config = TrainConfig(stages={"only": Stage(epochs=epochs, twin=True, **asked)}, batch_size=8)
+    fit(tiny_model(), *tiny_data(), spec, config, seed=seed, progress=False)
+    return met.layers
+
+
+def test_a_ramp_climbs_to_the_technology_itself(monkeypatch):
+    layers = on_chips(monkeypatch, ramp=True)
+    sigma = [float(layer.spec.activation.gain_sigma) for layer in layers]
+    bits = [int(layer.spec.adc.bits) for layer in layers]
+    assert sigma == sorted(sigma)
+    assert 0 < sigma[0] < 0.2 * sigma[-1]
+    assert bits == sorted(bits, reverse=True)
+    assert layers[-1].spec == RRAM
+
+
+def test_only_the_effects_asked_for(monkeypatch):
+    layers = on_chips(monkeypatch, effects=("programming-error",))
+    assert all(not layer.spec.activation.gain_sigma for layer in layers)
+    assert all(not layer.amp_offset_volt.any() for layer in layers)
+    assert all(layer.spec.crossbar.programming_sigma is not None for layer in layers)
+
+
+def test_ages_and_temperatures_spread_over_what_was_asked_for(monkeypatch):
+    span = dict(max_age_second=1e6, temperature_kelvin=(290.0, 330.0))
+    when = [layer.conditions for layer in on_chips(monkeypatch, epochs=20, **span)]
+    ages = torch.tensor([c.age_second for c in when]).log10()
+    kelvin = torch.tensor([c.temperature_kelvin for c in when])
+    assert 0 <= ages.min() < 1
+    assert 5 < ages.max() <= 6
+    assert abs(ages.mean() - 3) < 0.75
+    assert 290 <= kelvin.min() < 295
+    assert 325 < kelvin.max() <= 330
+    monkeypatch.undo()
+    assert [layer.conditions for layer in on_chips(monkeypatch, epochs=20, **span)] == when
+
+
+def test_reads_are_noisy_only_if_asked_for(monkeypatch):
+    assert all(layer.conditions.reads is None for layer in on_chips(monkeypatch))
+    monkeypatch.undo()
+    assert all(layer.conditions.reads is not None for layer in on_chips(monkeypatch, reads=True))
+
+
+@pytest.mark.parametrize("asked", [{"thermal_noise": True}, {"reads": True}, {"ramp": True}])
+def test_every_stage_is_reproducible(asked):
+    config = TrainConfig(stages={"only": Stage(epochs=2, twin=True, **asked)}, batch_size=8)
+    plain = TrainConfig(stages={"only": Stage(epochs=2, twin=True)}, batch_size=8)
+
+    def rows(config):
+        return fit(
+            tiny_model(), *tiny_data(), load_spec("pcm").changed(crossbar={"wires": None}), config, progress=False
+        )
+
+    assert rows(config) == rows(config)
+    assert rows(config) != rows(plain)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_regulariser_is_reported_and_lowered(name):
+    # Weighted as heavily as this, it is all that training sees.
+    def last(weight):
+        stage = Stage(epochs=8, twin=True, losses={name: weight}) if weight else Stage(epochs=8, twin=True)
+        model = tiny_model()
+        row = fit(model, *tiny_data(), RRAM, TrainConfig(stages={"only": stage}, batch_size=8), progress=False)[-1]
+        torch.manual_seed(0)
+        chips = [model.on_chip(model.parameterize(tiny_data()[0]), Chip(RRAM, k)) for k in range(20)]
+        made = LOSSES[name]()
+        return row, sum(float(made(state, None)) for state in chips) / 20
+
+    row, lowered = last(1e3)
+    assert row[name] > 0 or name == "stability"
+    plain, usual = last(0)
+    assert name not in plain
+    assert lowered < usual or (name == "stability" and usual == 0)
+
+
+def test_stages_can_be_stretched():
+    assert sum(s.epochs for s in stretched(full(120), 7).values()) == 7
+    assert {k: s.epochs for k, s in stretched(full(120), 12).items()} == {"ideal": 4, "ramp": 2, "twin": 6}
+    assert stretched(stages(0, 0), 3) == {"ideal": Stage(epochs=3)}
+
+
+@pytest.mark.parametrize("name", CURRICULA)
+@pytest.mark.parametrize("epochs", [0, 1, 5, 120])
+def test_a_curriculum_has_the_epochs_it_was_given(name, epochs):
+    assert sum(stage.epochs for stage in curriculum(name, epochs).values()) == epochs
+
+
+def test_an_unknown_curriculum_names_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'ideal-then-twin'"):
+        curriculum("ideal-then-twins", 3)
 
 
 def test_every_sample_is_met_once_an_epoch_in_an_order_of_its_own():

@@ -8,19 +8,19 @@ import time
 
 import pytest
 import torch
-from builders import tiny_data, tiny_model
+from builders import stages, tiny_data, tiny_model
 
 from equilog.hardware import load_spec
 from equilog.training import TrainConfig, TrainingInterrupted, fit
 
-CONFIG = TrainConfig(epochs_ideal=2, epochs_twin=3, batch_size=8)
+CONFIG = TrainConfig(stages=stages(2, 3), batch_size=8)
 RRAM = load_spec("rram")
 
 SCRIPT = """
 import sys, torch
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from builders import tiny_data, tiny_model
+from builders import stages, tiny_data, tiny_model
 from equilog.hardware import load_spec
 from equilog.training import TrainConfig, fit
 import time
@@ -28,7 +28,7 @@ torch.set_num_threads(1)
 def slowly(x, generator):
     time.sleep(0.1)
     return x
-config = TrainConfig(epochs_ideal=2, epochs_twin=3, batch_size=8)
+config = TrainConfig(stages=stages(2, 3), batch_size=8)
 options = dict(seed=3, state=Path(sys.argv[2]), progress=False, augment=slowly)
 fit(tiny_model(), *tiny_data(), load_spec("rram"), config, **options)
 """
@@ -101,13 +101,13 @@ def test_a_finished_run_is_not_trained_again(tmp_path, whole):
 
 
 def test_what_happened_between_the_stages_is_kept(tmp_path):
-    def note(model):
+    def note(model, stage):
         return {"noted": 1.5}
 
     with pytest.raises(OSError, match="power cut"):
-        train(tmp_path, StopAt(8, OSError("power cut")), after_ideal=note)
-    history, _ = train(tmp_path, after_ideal=note)
-    assert [row.get("noted") for row in history] == [None, 1.5, None, None, None]
+        train(tmp_path, StopAt(8, OSError("power cut")), after_stage=note)
+    history, _ = train(tmp_path, after_stage=note)
+    assert [row.get("noted") for row in history] == [None, 1.5, None, None, 1.5]
 
 
 def test_keeping_a_state_changes_no_number(tmp_path, whole):

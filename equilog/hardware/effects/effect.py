@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +12,10 @@ from torch import Tensor
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
 from equilog.hardware.technology.blocks import Crossbar, Polynomial
+
+Slope = Tensor | float | None
+TINY = 1e-30
+"""of G_max: stands for a conductance of zero where a logarithm is taken"""
 
 
 @dataclass(frozen=True)
@@ -25,16 +29,25 @@ class Devices:
         asked: what the devices were to be programmed to.
         programmed: what they were programmed to.
         now: what they conduct at this stage.
+        slope: derivative of `now` with respect to `asked`, shaped like it or a number; None if nobody wants it.
+        programmed_slope: that of `programmed`.
     """
 
     asked: Tensor
     programmed: Tensor
     now: Tensor
+    slope: Slope = None
+    programmed_slope: Slope = None
 
     @classmethod
-    def of(cls, g: Tensor) -> Devices:
+    def of(cls, g: Tensor, slopes: bool = False) -> Devices:
         """Return devices that conduct exactly what is asked of them."""
-        return cls(g, g, g)
+        one = 1.0 if slopes else None
+        return cls(g, g, g, one, one)
+
+    def rounded(self, g: Tensor) -> Devices:
+        """Return devices that are asked for `g` instead, to which slopes pass straight through."""
+        return replace(self, asked=g, programmed=g, now=g)
 
 
 class DeviceEffect(ABC):
@@ -58,7 +71,7 @@ class DeviceEffect(ABC):
 
     @abstractmethod
     def forward(self, devices: Devices, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Devices:
-        """Return the devices after the effect, differentiable in what they were before.
+        """Return the devices after the effect, differentiable in what they were before; their slopes too, if wanted.
 
         Args:
             devices: before it.
@@ -73,10 +86,31 @@ class DeviceEffect(ABC):
         return {"crossbar": dict.fromkeys(cls.keys)}
 
 
+def line(x: Tensor, slope: float, at_zero: float) -> Tensor:
+    """Return ``at_zero + slope · x`` in the two cheapest passes there are for it."""
+    return torch.add(torch.full_like(x, at_zero), x, alpha=slope)
+
+
 def polynomial(x: Tensor, p: Polynomial) -> Tensor:
     """Return ``Σ cₖ xᵏ`` in siemens."""
-    *lower, top = p.coefficients_siemens
-    total = torch.full_like(x, top)
-    for coefficient in reversed(lower):
-        total = torch.addcmul(torch.full_like(x, coefficient), total, x)
+    return _horner(x, p.coefficients_siemens)
+
+
+def polynomial_slope(x: Tensor, p: Polynomial) -> Tensor:
+    """Return ``Σ k cₖ xᵏ⁻¹``, its derivative."""
+    return _horner(x, tuple(k * c for k, c in enumerate(p.coefficients_siemens))[1:] or (0.0,))
+
+
+def _horner(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
+    *lower, top = coefficients
+    if not lower:
+        return torch.full_like(x, top)
+    total = line(x, top, lower.pop())
+    while lower:
+        total = torch.addcmul(torch.full_like(x, lower.pop()), total, x)
     return total
+
+
+def where_positive(slope: Tensor, value: Tensor) -> Tensor:
+    """Return the slope of ``max(value, 0)`` given that of the value; one fused pass."""
+    return torch.ops.aten.threshold_backward(slope, value, 0)

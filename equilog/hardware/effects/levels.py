@@ -19,4 +19,4 @@ class Levels(DeviceEffect):
     def forward(self, devices: Devices, drawn: Tensor | None, bar: Crossbar, when: Conditions) -> Devices:
         """Return the nearest level of each."""
         assert bar.levels is not None
-        return Devices.of(to_levels(devices.asked, bar.g_min_siemens, bar.g_max_siemens, int(bar.levels)))
+        return devices.rounded(to_levels(devices.asked, bar.g_min_siemens, bar.g_max_siemens, int(bar.levels)))

@@ -13,8 +13,16 @@ import torch
 from torch import Tensor
 
 from equilog.hardware.conditions import Conditions
-from equilog.hardware.effects.effect import DeviceEffect, Devices, polynomial
-from equilog.hardware.technology.blocks import Crossbar
+from equilog.hardware.effects.effect import (
+    TINY,
+    DeviceEffect,
+    Devices,
+    line,
+    polynomial,
+    polynomial_slope,
+    where_positive,
+)
+from equilog.hardware.technology.blocks import Crossbar, Flicker, Polynomial
 
 
 class DeviceReadNoise(DeviceEffect):
@@ -27,9 +35,13 @@ class DeviceReadNoise(DeviceEffect):
         """Return the conductances of one read."""
         if when.reads is None:
             return devices
-        g = devices.now
+        g, slope = devices.now, devices.slope
         white = torch.randn(g.shape, generator=when.reads, dtype=g.dtype)
-        return replace(devices, now=torch.addcmul(g, read_sigma(g, devices.programmed, bar, when), white).clamp(min=0))
+        sigma, rises = _sigma(devices, bar, when)
+        now = torch.addcmul(g, sigma, white).clamp(min=0)
+        if slope is None or rises is None:
+            return replace(devices, now=now)
+        return replace(devices, now=now, slope=where_positive(torch.mul(rises, white).add_(slope), now))
 
 
 def read_sigma(g: Tensor, programmed: Tensor, bar: Crossbar, when: Conditions) -> Tensor:
@@ -37,15 +49,47 @@ def read_sigma(g: Tensor, programmed: Tensor, bar: Crossbar, when: Conditions) -
 
     What share of itself a device fluctuates by depends on the state it was programmed to.
     """
+    return _sigma(Devices(programmed, programmed, g), bar, when)[0]
+
+
+def _sigma(devices: Devices, bar: Crossbar, when: Conditions) -> tuple[Tensor, Tensor | None]:
+    """Return the standard deviation of a read and, if slopes are wanted, its own slope."""
     assert bar.read_noise is not None
-    x = programmed / bar.g_max_siemens
     parts = []
     if (law := bar.read_noise.sigma) is not None:
-        parts.append(polynomial(x, law).clamp(min=0))
+        parts.append(_polynomial(devices, law, float(bar.g_max_siemens)))
     if (flicker := bar.read_noise.flicker) is not None:
-        t_read, age = float(flicker.read_second), when.age(bar.reference_second)
-        grown = math.sqrt(max(0.0, math.log((age + t_read) / (2 * t_read))))
-        conducts = x > 0  # x^-e has no value at zero, where there is nothing to fluctuate
-        share = (flicker.coefficient * torch.where(conducts, x, 1.0) ** -float(flicker.exponent)).clamp(max=flicker.cap)
-        parts.append(torch.where(conducts, g * share * grown, 0.0))
-    return parts[0] if len(parts) == 1 else torch.linalg.vector_norm(torch.stack(parts), dim=0)
+        parts.append(_flicker(devices, flicker, bar, when))
+    if len(parts) == 1:
+        return parts[0]
+    (a, a_slope), (b, b_slope) = parts
+    sigma = torch.linalg.vector_norm(torch.stack([a, b]), dim=0)
+    if a_slope is None or b_slope is None:
+        return sigma, None
+    rises = torch.addcmul(a * a_slope, b, b_slope)
+    return sigma, torch.where(sigma > 0, rises / sigma, 0.0)
+
+
+def _polynomial(devices: Devices, law: Polynomial, g_max: float) -> tuple[Tensor, Tensor | None]:
+    x, slope = devices.programmed / g_max, devices.programmed_slope
+    sigma = polynomial(x, law).clamp(min=0)
+    return sigma, None if slope is None else where_positive(polynomial_slope(x, law) * slope / g_max, sigma)
+
+
+def _flicker(devices: Devices, law: Flicker, bar: Crossbar, when: Conditions) -> tuple[Tensor, Tensor | None]:
+    t_read, age = float(law.read_second), when.age(bar.reference_second)
+    grown = math.sqrt(max(0.0, math.log((age + t_read) / (2 * t_read))))
+    g, slope, programmed_slope = devices.now, devices.slope, devices.programmed_slope
+    # x^-e has no value at zero, where there is nothing to fluctuate.
+    conducts = devices.programmed.sign()
+    programmed = devices.programmed.clamp(min=TINY * bar.g_max_siemens)
+    # Powers of two are much faster than powers; the logarithm of a coefficient of zero is far enough below.
+    q, cap = max(law.coefficient * grown, 1e-300), law.cap * grown
+    power = float(law.exponent)
+    steep = torch.exp2(line(torch.log2(programmed), -power, math.log2(q) + power * math.log2(bar.g_max_siemens)))
+    share = steep.clamp(max=cap) * conducts
+    sigma = g * share
+    if slope is None or programmed_slope is None:
+        return sigma, None
+    falls = where_positive(torch.div(steep, programmed), cap - steep)  # none where the cap holds
+    return sigma, torch.addcmul(share * slope, g, falls * programmed_slope, value=-power)

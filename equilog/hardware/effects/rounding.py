@@ -30,7 +30,7 @@ class ESeriesRounding(DeviceEffect):
         # Halfway in ratio, which is the same halfway for a resistance and its conductance.
         borders = (ladder[1:] * ladder[:-1]).sqrt()
         picked = ladder[torch.bucketize(g.detach().double().cpu(), borders)]
-        return Devices.of(picked.to(g) + (g - g.detach()))
+        return devices.rounded(picked.to(g) + (g - g.detach()))
 
 
 def feedback_through(r_feedback: Tensor, bar: Crossbar) -> Tensor:

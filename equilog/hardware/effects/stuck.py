@@ -30,6 +30,9 @@ class StuckDevices(DeviceEffect):
         """Return the conductances with the stuck ones in place."""
         assert bar.stuck is not None
         assert drawn is not None
-        g = torch.where(drawn < bar.stuck.low_fraction, float(bar.stuck.low_siemens), devices.now)
-        g = torch.where(drawn > 1 - bar.stuck.high_fraction, float(bar.stuck.high_siemens), g)
-        return replace(devices, now=g)
+        low, high = drawn < bar.stuck.low_fraction, drawn > 1 - bar.stuck.high_fraction
+        g = torch.where(low, float(bar.stuck.low_siemens), devices.now)
+        g = torch.where(high, float(bar.stuck.high_siemens), g)
+        if devices.slope is None:
+            return replace(devices, now=g)
+        return replace(devices, now=g, slope=torch.where(low.logical_or_(high), 0.0, devices.slope))

@@ -21,4 +21,6 @@ class TemperatureCoefficient(DeviceEffect):
         """Return the conductances at the temperature of the read."""
         assert bar.temperature is not None
         warmer = when.temperature_kelvin - float(bar.temperature.reference_kelvin)
-        return replace(devices, now=devices.now * max(0.0, 1 + float(bar.temperature.per_kelvin) * warmer))
+        factor = max(0.0, 1 + float(bar.temperature.per_kelvin) * warmer)
+        slope = None if devices.slope is None else devices.slope * factor
+        return replace(devices, now=devices.now * factor, slope=slope)

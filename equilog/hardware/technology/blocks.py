@@ -176,6 +176,10 @@ class Crossbar(Strict):
     stuck: Stuck | None = None
     read_noise: ReadNoise | None = None
     wires: Wires | None = None
+    write_joule: Positive | None = None
+    """energy of programming one device, all pulses and verifying reads; left out: not known, or not programmable"""
+    write_second: Positive | None = None
+    """time of programming one device, likewise"""
 
     @property
     def reference_second(self) -> float:

@@ -13,6 +13,7 @@ from equilog.names import UserError
 from equilog.tasks.task import Data, ModelConfig, Task
 from equilog.tasks.vision.images import conv_parameterization, random_affine
 from equilog.training.config import TrainConfig
+from equilog.training.curriculum import full
 
 TRAIN_SAMPLES = 898
 
@@ -28,7 +29,7 @@ class Digits(Task):
     )
     caveat = "899 test samples: one standard error of an accuracy of 0.97 is 0.006"
     model_defaults = ModelConfig(states=32, drives=16, margin=0.3)
-    train_defaults = TrainConfig(epochs_ideal=60, epochs_twin=60, batch_size=64, learning_rate=0.005)
+    train_defaults = TrainConfig(stages=full(120), batch_size=64, learning_rate=0.005)
 
     def load(self, folder: Path | None = None) -> Data:
         """Return the set from scikit-learn; `folder` is refused, there is nothing to read from one."""

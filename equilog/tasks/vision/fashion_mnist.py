@@ -15,6 +15,7 @@ from equilog.tasks.task import Data, ModelConfig, Task
 from equilog.tasks.vision.idx import read_idx
 from equilog.tasks.vision.images import conv_parameterization, random_affine
 from equilog.training.config import TrainConfig
+from equilog.training.curriculum import full
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 DOWNLOAD = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
@@ -39,7 +40,7 @@ class FashionMnist(Task):
     split = "official: 60,000 train, 10,000 test"
     caveat = "none"
     model_defaults = ModelConfig(states=64, drives=32, margin=0.3)
-    train_defaults = TrainConfig(epochs_ideal=5, epochs_twin=7, batch_size=128, learning_rate=0.005)
+    train_defaults = TrainConfig(stages=full(12), batch_size=128, learning_rate=0.005)
 
     def load(self, folder: Path | None = None) -> Data:
         """Return the set from `folder`, from Debian's package, or by a checksummed download into a cache."""

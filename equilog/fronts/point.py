@@ -1,0 +1,96 @@
+"""One point of a front: a trained model, measured on unseen chips as they are used."""
+
+from __future__ import annotations
+
+import torch
+
+from equilog.cost.analog import activation_watt, amplifier_watt, array_watt
+from equilog.cost.span import Span, total
+from equilog.hardware import Chip, Conditions, program
+from equilog.hardware.rest import at_rest
+from equilog.hardware.transient import Transient
+from equilog.hardware.twin import adc, dac
+from equilog.names import Strict
+from equilog.pipeline import UNSEEN_CHIPS, accuracy
+from equilog.runs import RunFolder
+from equilog.tasks import Data
+
+SETTLED_SAMPLES = 32
+"""that every chip also settles in time, for the time and the power of an inference"""
+LONGEST_TAU = 200
+
+
+class Point(Strict):
+    """Means over chips but where it says otherwise; energy and time are the chip's alone, without the digital ends."""
+
+    weight: float
+    accuracy_ideal: float
+    accuracy_mean: float
+    accuracy_worst: float
+    chips: int
+    displacement_rms: float
+    """rms over chips, samples and neurons of what moves z away from its ideal value; 1 is full scale"""
+    settling_second: float
+    """of the slowest sample, mean over chips"""
+    energy_low_joule: float
+    energy_typical_joule: float
+    energy_high_joule: float
+    power_typical_watt: float
+    array_watt: float
+
+
+@torch.no_grad()
+def measure(folder: RunFolder, weight: float, data: Data, chips: int) -> Point:
+    """Return the figures of a trained run on so many unseen chips, just programmed and read with noise.
+
+    Energy is :mod:`equilog.cost.analog`'s power over DAC conversion, the slowest sample's settling to half an ADC code
+    and ADC conversion, and the energy of the conversions.
+
+    Raises:
+        UserError: if the run is not trained.
+        NotConvergedError, UnstableChipError: for a chip that does not come to rest.
+    """
+    model, spec = folder.load_model(), folder.spec()
+    drive = model.parameterize(data.test_x)
+    ideal = model.settle(drive).double()
+    dtype = next(model.parameters()).dtype
+    recurrent, input_weight, bias = (m.double() for m in model.cell.matrices())
+    right, moved, times, energies, powers, arrays = [], [], [], [], [], []
+    for k in range(chips):
+        reads = torch.Generator().manual_seed(k)
+        layer = program((recurrent, input_weight, bias), Chip(spec, UNSEEN_CHIPS + k), Conditions(reads=reads))
+        played = dac(layer, drive.double())
+        rest = at_rest(layer, played)
+        read = adc(layer, rest.z)
+        right.append(float((model.readout(read.to(dtype)).argmax(1) == data.test_y).double().mean()))
+        moved.append(float((read - ideal).square().mean()))
+        few = slice(SETTLED_SAMPLES)
+        half_code = 0.5 / (2 ** (int(spec.adc.bits) - 1) - 1)
+        moving = Transient(layer, played[few])
+        volt = rest.p[few] * float(spec.activation.v_scale_volt)
+        settled, _ = moving.settle(volt, half_code, LONGEST_TAU * layer.time_constant_second)
+        times.append(float(settled.max()))
+        on = Span.of(spec.dac.conversion_second) + Span.of(times[-1]) + Span.of(spec.adc.conversion_second)
+        arrays.append(array_watt(layer, rest.p[few], rest.z[few], played[few]))
+        power = total([amplifier_watt(layer), activation_watt(layer), Span.of(arrays[-1])])
+        conversions = [Span.of(spec.dac.energy_joule) * layer.drives, Span.of(spec.adc.energy_joule) * layer.states]
+        energies.append(total([power * on, *conversions]))
+        powers.append(power.typical)
+
+    def mean(values: list[float]) -> float:
+        return sum(values) / len(values)
+
+    return Point(
+        weight=weight,
+        accuracy_ideal=accuracy(model, data.test_x, data.test_y),
+        accuracy_mean=mean(right),
+        accuracy_worst=min(right),
+        chips=chips,
+        displacement_rms=mean(moved) ** 0.5,
+        settling_second=mean(times),
+        energy_low_joule=mean([e.low for e in energies]),
+        energy_typical_joule=mean([e.typical for e in energies]),
+        energy_high_joule=mean([e.high for e in energies]),
+        power_typical_watt=mean(powers),
+        array_watt=mean(arrays),
+    )

@@ -1,0 +1,118 @@
+"""The first half of a run: its data, its training, and the transfer to the chip that is built."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from equilog.devices import Device, NgspiceDevice
+from equilog.devices.twin import TwinDevice
+from equilog.hardware import Chip
+from equilog.model import HybridDEQ
+from equilog.runs.config import RunConfig
+from equilog.runs.folder import RunFolder
+from equilog.tasks import Data, get_task
+from equilog.training import fit
+from equilog.training.adapt import adapt
+
+
+def load_data(config: RunConfig) -> Data:
+    """Return the data of a run's task, as many as the configuration wants."""
+    folder = None if config.data is None else Path(config.data)
+    return get_task(config.task).load(folder).limited(config.samples)
+
+
+def train_run(folder: RunFolder, data: Data, *, processes: int = 1, progress: bool = True) -> None:
+    """Train the model of a run that was begun, or go on with it; nothing is done where it is trained.
+
+    Args:
+        folder: the run.
+        data: its data.
+        processes: that share every training batch.
+        progress: show a bar.
+
+    Raises:
+        TrainingInterrupted: on Ctrl-C; calling again goes on.
+    """
+    if folder.trained:
+        return
+    config, task = folder.config(), get_task(folder.config().task)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = task.build(config.model)
+    rows = fit(
+        model,
+        data.train_x,
+        data.train_y,
+        folder.spec(),
+        config.training,
+        seed=config.seed,
+        augment=task.augment,
+        state=folder.state,
+        progress=progress,
+        after_stage=_TestAccuracy(data.test_x, data.test_y),
+        processes=processes,
+    )
+    folder.save_training(rows)
+    folder.save_model(model)
+    shutil.rmtree(folder.state, ignore_errors=True)
+
+
+def adapt_run(folder: RunFolder, data: Data, *, progress: bool = True) -> None:
+    """Transfer a trained run's model to the chip that is built, or go on with it; nothing is done where it is adapted.
+
+    Args:
+        folder: the run; its configuration says on which device and how.
+        data: its data.
+        progress: show a bar.
+
+    Raises:
+        NgspiceMissingError: for a simulator in the loop where there is none.
+        TrainingInterrupted: on Ctrl-C; calling again goes on.
+    """
+    config = folder.config()
+    if config.adaptation is None or folder.adapted:
+        return
+    model = folder.load_model()
+    with _device(config.adaptation.device, folder.chip()) as device:
+        rows = adapt(
+            model,
+            device,
+            data.train_x,
+            data.train_y,
+            config.adaptation,
+            twin=folder.spec(),
+            seed=config.seed,
+            augment=get_task(config.task).augment,
+            state=folder.state / "adaptation",
+            progress=progress,
+        )
+    folder.save_adapted(model, rows)
+    shutil.rmtree(folder.state, ignore_errors=True)
+
+
+def _device(name: str, chip: Chip) -> Device:
+    return NgspiceDevice(chip) if name == "ngspice" else TwinDevice(chip)
+
+
+@torch.no_grad()
+def accuracy(model: HybridDEQ, x: Tensor, y: Tensor, chip: Chip | None = None) -> float:
+    """Return the fraction of `x` classified as `y`, in batches; ideal without a chip."""
+    hits = 0
+    for start in range(0, len(x), 1000):
+        part = slice(start, start + 1000)
+        hits += int((model(x[part], chip).argmax(1) == y[part]).sum())
+    return hits / len(x)
+
+
+class _TestAccuracy:
+    """Measure the ideal model on test samples at the end of every stage; a class because processes are sent it."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __call__(self, model: HybridDEQ, stage: str) -> dict[str, float]:
+        return {"test_accuracy_ideal": accuracy(model, self.x, self.y)}
