@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 
 from equilog.cells import CircuitCell, SymmetricWeight
 from equilog.devices import Device, NgspiceDevice, TwinDevice, run_on
+from equilog.equilibrium import NotConvergedError
 from equilog.hardware import Chip, Conditions, Spec, load_spec
 from equilog.model import HybridDEQ
 from equilog.tasks import get_task
@@ -227,7 +229,12 @@ def rivals(args: argparse.Namespace, step: Any) -> list[Row]:
             )
             adapt(changed, device, data.train_x, data.train_y, config, twin=spec, seed=seed, progress=False)
         else:
-            by_source(changed, device, source, data, args.adapt_epochs, seed)
+            try:
+                by_source(changed, device, source, data, args.adapt_epochs, seed)
+            except NotConvergedError as error:
+                failed = {"failed": str(error), "second": time.perf_counter() - begin}
+                rows.append(row("rivals", f"{name}: a sample no longer settles", before, deployed, math.nan, **failed))
+                continue
             device.program(changed.cell)
         after = tested(changed, device, data, None)
         rows.append(row("rivals", name, before, deployed, after, second=time.perf_counter() - begin))

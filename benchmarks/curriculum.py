@@ -11,7 +11,8 @@ chips and on the worst chip.
 
     ideal, then deployed   trained without a chip
     noise injection        half of the epochs with the technology's programming error on the weights
-    full curriculum        ideal, ramp, changing chips of all ages and temperatures; what `equilog run` does
+    full curriculum        ideal, ramp, changing chips of all ages and temperatures, robustness in the loss; what
+                           `equilog run` does
     ablations              the full curriculum but for one thing, or with one regulariser more
 
 Training reckons with resistive wires to first order, measuring exactly.
@@ -37,7 +38,7 @@ from equilog.model import HybridDEQ
 from equilog.tasks import get_task
 from equilog.tasks.task import Data, Task
 from equilog.training import Stage, fit
-from equilog.training.curriculum import MONTH_SECOND, Stages, full, ideal, noise_injection
+from equilog.training.curriculum import MONTH_SECOND, ROBUSTNESS, Stages, full, ideal, noise_injection
 
 UNSEEN_CHIPS = 1_000_000
 # Age, temperature, and by how much the devices' programming error misses the technology's figures.
@@ -51,8 +52,8 @@ def changed(epochs: int, **over: Any) -> Stages:
 
 
 def regularised(name: str, weight: float) -> Callable[[int], Stages]:
-    """Return the full curriculum with a regulariser."""
-    return lambda epochs: changed(epochs, losses={name: weight})
+    """Return the full curriculum with one regulariser more."""
+    return lambda epochs: changed(epochs, losses={"robustness": ROBUSTNESS, name: weight})
 
 
 def without_ramp(epochs: int) -> Stages:
@@ -84,7 +85,7 @@ ABLATIONS: dict[str, Callable[[int], Stages]] = {
     "noiseless reads": lambda epochs: changed(epochs, reads=False, thermal_noise=False),
     "fresh chips at 300 K only": lambda epochs: changed(epochs, max_age_second=None, temperature_kelvin=None),
     "programming error only": lambda epochs: changed(epochs, effects=("programming-error", "drift")),
-    "with robustness": regularised("robustness", 30.0),
+    "no robustness": lambda epochs: changed(epochs, losses={}),
     "with precision": regularised("precision", 30.0),
     "with stability": regularised("stability", 1.0),
     "with energy": regularised("energy", 1e7),
@@ -102,12 +103,18 @@ def train(task: Task, data: Data, spec: Spec, stages: Stages, seed: int) -> tupl
 
 
 def worse(spec: Spec, factor: float) -> Spec:
-    """Return the technology with its programming error so many times as large."""
-    law = spec.crossbar.programming_sigma
-    if factor == 1 or law is None:
+    """Return the technology with its programming error so many times as large, at every age."""
+    bar = spec.crossbar
+    if factor == 1 or bar.programming_sigma is None:
         return spec
-    larger = {"coefficients_siemens": [factor * c for c in law.coefficients_siemens]}
-    return spec.changed(crossbar={"programming_sigma": larger})
+
+    def larger(law: Any) -> dict[str, Any]:
+        return {"coefficients_siemens": [factor * c for c in law.coefficients_siemens]}
+
+    changes: dict[str, Any] = {"programming_sigma": larger(bar.programming_sigma)}
+    if bar.relaxation is not None:
+        changes["relaxation"] = {"sigma": larger(bar.relaxation.sigma)}
+    return spec.changed(crossbar=changes)
 
 
 @torch.no_grad()

@@ -3,8 +3,8 @@
     python benchmarks/foundation.py --task digits --seeds 0 1 2 --json results/digits.json
 
 For each seed two models of equal budget are trained: one with the task's curriculum (ideal, ramped, then the twin on
-changing chips), one ideal for all its epochs and only then put on chips. Both meet the same unseen chips; the chip that is built
-is settled in ngspice. Prints a table and writes JSON.
+changing chips), one ideal for all its epochs and only then put on chips. Both meet the same unseen chips; the chip that
+is built is settled in ngspice. Prints a table and writes JSON.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from equilog.pipeline import run
     from equilog.runs import RunConfig, RunFolder
     from equilog.tasks import get_task, task_names
-    from equilog.training import TrainConfig, fit
+    from equilog.training import Stage, TrainConfig, curriculum, fit
     from equilog.yields import study_run
 
 _HOME = {

@@ -88,9 +88,7 @@ def run(
     ] = None,
     adapt: Annotated[
         str | None,
-        typer.Option(
-            metavar="twin|ngspice", help="After training, adapt to the chip, with this in the loop."
-        ),
+        typer.Option(metavar="twin|ngspice", help="After training, adapt to the chip, with this in the loop."),
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Share every training batch among so many processes.")] = 1,
     samples: Annotated[

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from equilog.cells import CircuitCell
 from equilog.equilibrium import Auto, EquilibriumLayer
+from equilog.equilibrium.autocast import without_autocast
 from equilog.hardware import Chip, Conditions, Population, ProgrammedLayer, program
 from equilog.hardware.pairs import Wires
 from equilog.hardware.twin import TwinState, dac, static_system
@@ -56,10 +57,12 @@ class HybridDEQ(nn.Module):
 
     def on_chip(self, drive: Tensor, chip: Chip | Population | ProgrammedLayer) -> TwinState:
         """Return the equilibrium under drives of shape ``(batch, m)`` on a chip, with all that led there."""
-        layer = chip if isinstance(chip, ProgrammedLayer) else self.program(chip)
-        played = dac(layer, drive)
-        system = static_system(layer, played)
-        return TwinState(layer, drive, played, system, self.equilibrium.rest(system))
+        with without_autocast(drive.device.type):  # what a chip does is not cast
+            layer = chip if isinstance(chip, ProgrammedLayer) else self.program(chip)
+            drive = drive.to(layer.target.dtype)
+            played = dac(layer, drive)
+            system = static_system(layer, played)
+            return TwinState(layer, drive, played, system, self.equilibrium.rest(system))
 
     def program(
         self, chip: Chip | Population, conditions: Conditions | None = None, *, wires: Wires = "exact"

@@ -91,9 +91,7 @@ class Allocation:
     def kinds_of(self, choice: tuple[int, ...]) -> dict[str, str]:
         """Return the same of any choice."""
         nodes = self.situation.nodes
-        return {
-            node.module: self.situation.kinds(node)[o] for node, o in zip(nodes, choice) if node.module is not None
-        }
+        return {node.module: self.situation.kinds(node)[o] for node, o in zip(nodes, choice) if node.module is not None}
 
     @property
     def crossings(self) -> Crossings:
@@ -222,11 +220,11 @@ def allocate(
     tell("pricing what could be analog")
     found, refused = candidates(made, graph, spec, measuring[0], capacity, cells)
     clock.lap("price")
-    ideal = score(made, *measuring, by)
-    measured = {}
+    ideal = score(made, measuring[0], measuring[1], by)
+    measured, seeds = {}, range(CHIP, CHIP + chips)
     for c in found:
         tell(f"measuring {c.module} as {c.kind} on {chips} chips")
-        measured[c.module, c.kind] = score_on(c.model, range(CHIP, CHIP + chips), *measuring, by, conditions)
+        measured[c.module, c.kind] = score_on(c.model, seeds, measuring[0], measuring[1], by, conditions)
     clock.lap("measure")
     tell("solving")
     losses = {key: max(0.0, ideal - on.mean) for key, on in measured.items()}

@@ -75,7 +75,9 @@ def _edge(start: tuple[float, float], end: tuple[float, float], crossing: str) -
     colour = ANALOG if crossing == "voltages" else MUTED
     line = f'<path d="{way}" fill="none" stroke="{colour}" stroke-width="1.4" marker-end="url(#head)"/>'
     x, y = (x0 + x1) / 2 + 8, (y0 + y1) / 2 + 4
-    return line + (f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="10">{crossing}</text>' if crossing else "")
+    return line + (
+        f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="10">{crossing}</text>' if crossing else ""
+    )
 
 
 def _box(centre: tuple[float, float], name: str, words: str, analog: bool) -> str:
@@ -107,9 +109,7 @@ def front_svg(found: Allocation, outcome: Outcome | None = None) -> str:
         for k, loss in enumerate(losses[: len(SERIES)]):
             axes.plot([], [], "o", color=SERIES[k], label=f"loss {loss:g} %")
         cost, digital = found.optimum.cost, found.digital
-        axes.plot(
-            1e6 * cost.latency_second, 1e9 * cost.energy_joule, "o", ms=11, mfc="none", color=INK, label="chosen"
-        )
+        axes.plot(1e6 * cost.latency_second, 1e9 * cost.energy_joule, "o", ms=11, mfc="none", color=INK, label="chosen")
         axes.plot(
             1e6 * digital.latency_second, 1e9 * digital.energy_joule, "s", color=DIGITAL, label="all digital", zorder=2
         )

@@ -213,4 +213,3 @@ class _Writer:
 
     def _cost(self, energy: Span | None = None, latency: Span | None = None, area: Span | None = None) -> Cost:
         return Cost(*(0.0 if span is None else getattr(span, self.corner) for span in (energy, latency, area)))
-

@@ -1,13 +1,14 @@
 """The Pareto front over energy, latency and accuracy loss, by the ε-constraint method.
 
 A region is all choices with latency ≤ T and loss ≤ L. Its cheapest choice, ties broken by latency and then by loss, is
-on the front; what else is on it lies in the regions with less latency or with less loss. A region inside an empty one is
-empty; one that holds the optimum of a region around it has the same. That finds every point of the front, up to
+on the front; what else is on it lies in the regions with less latency or with less loss. A region inside an empty one
+is empty; one that holds the optimum of a region around it has the same. That finds every point of the front, up to
 differences of 1e-5 of the largest single cost.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from equilog.allocate.problem import RESOURCES, Limits
@@ -70,7 +71,7 @@ def _cheapest(
     """Return the cheapest of a region; of several as cheap the fastest, and of these the most accurate."""
     limits = fixed | {n: v for n, v in (("latency_second", latency), ("loss", loss)) if math.isfinite(v)}
     best = point = programme.solve(AXES[0], limits)
-    for done, axis in zip(AXES, AXES[1:]):
+    for done, axis in itertools.pairwise(AXES):
         if point is None:
             return None
         limits[done] = getattr(point.cost, done) + 0.01 * step[done]

@@ -139,7 +139,9 @@ class _Walk:
 
     def _call(self, node: fx.Node) -> None:
         module = self.seen.get_submodule(str(node.target)) if node.op == "call_module" else None
-        args, kwargs = (map_arg(a, self.values.__getitem__) for a in (node.args, node.kwargs))
+        args: Any = map_arg(node.args, self.values.__getitem__)
+        kwargs: Any = map_arg(node.kwargs, self.values.__getitem__)
+        target: Any = node.target
         works: tuple[Work, ...] | None = None
         with counting(self.weights) as counter:
             if isinstance(module, Settling):
@@ -147,9 +149,9 @@ class _Walk:
             if module is not None:
                 value = module(*args, **kwargs)
             elif node.op == "call_method":
-                value = getattr(args[0], node.target)(*args[1:], **kwargs)
+                value = getattr(args[0], target)(*args[1:], **kwargs)
             else:
-                value = node.target(*args, **kwargs)
+                value = target(*args, **kwargs)
             if not isinstance(module, Settling):
                 works = tuple(counter.works)
         self.values[node] = value
@@ -225,4 +227,3 @@ def _size(value: Any) -> int:
 def _short(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-

@@ -84,7 +84,8 @@ def price(layer: OnChip, met: Tensor, batch: int, chip: Chip, spec: Spec) -> Ana
 def _equilibrium(layer: Equilibrium, met: Tensor, batch: int, chip: Chip, spec: Spec) -> AnalogPrice:
     drive = layer.parameterize(met.to(layer.cell.bias.dtype)).double()
     vectors = len(drive) // batch
-    held = program(tuple(m.double() for m in layer.cell.matrices()), chip)  # type: ignore[arg-type]  # three of them
+    w, u, b = (m.double() for m in layer.cell.matrices())
+    held = program((w, u, b), chip)
     played = dac(held, drive[:: max(1, len(drive) // SAMPLES)][:SAMPLES])
     try:
         rest = at_rest(held, played)
@@ -95,8 +96,7 @@ def _equilibrium(layer: Equilibrium, met: Tensor, batch: int, chip: Chip, spec: 
         raise Unpriceable(f"on chip {chip.seed} it does not settle within {LONGEST_TAU} time constants")
     array = Span.of(array_watt(held, rest.p, rest.z, played))
     process, n, m = process_of(spec), held.states, held.drives
-    gain, shift = layer.readout.gain, layer.readout.shift  # type: ignore[union-attr]  # FromState
-    plain = gain == 1 and shift == 0
+    plain = layer.readout.gain == 1 and layer.readout.shift == 0
     return AnalogPrice(
         vectors=vectors,
         columns=m,
@@ -123,9 +123,11 @@ def _settled(held: ProgrammedLayer, played: Tensor, rest_volt: Tensor, tolerance
 
 
 def _product(layer: Product, met: Tensor, batch: int, chip: Chip, spec: Spec) -> AnalogPrice:
-    rows = met
     if isinstance(layer, ProductConv2d):
         rows = nn.functional.unfold(met, layer.kernel_size, **layer.windows).mT
+        listens = f"windows {layer.kernel_size} {sorted(layer.windows.items())}"
+    else:
+        rows, listens = met, f"rows of {layer.weight.shape[1]}"
     weight = layer.weight.double()
     outputs, columns = weight.shape
     flat = rows.reshape(-1, columns).double()
@@ -143,19 +145,16 @@ def _product(layer: Product, met: Tensor, batch: int, chip: Chip, spec: Spec) ->
     closed = float(((1 + held.r_feedback_ohm * load) / (2 * math.pi * held.gbw_hertz)).max())
     process = process_of(spec)
     bias = 0 if layer.bias is None else outputs * vectors
-    conv = isinstance(layer, ProductConv2d)
     return AnalogPrice(
         vectors=vectors,
         columns=columns,
         outputs=outputs,
-        listens=f"windows {layer.kernel_size} {sorted(layer.windows.items())}" if conv else f"rows of {columns}",  # type: ignore[attr-defined]
+        listens=listens,
         watt=total([amplifier_watt(held), bias_watt(held), array]),
         # A single pole comes within half a code of the ADC after ln 2^(b+1) of its time constants.
         settle_second=math.log(2 ** (int(spec.adc.bits) + 1)) * (held.time_constant_second + closed),
         area_m2=_area(held, process, outputs * columns, activations=False),
-        digital=Work(
-            macs=bias, fetched_numbers=bias and outputs, weight_numbers=bias and outputs, steps=0
-        ),
+        digital=Work(macs=bias, fetched_numbers=bias and outputs, weight_numbers=bias and outputs, steps=0),
         analog_out=False,
         crossbar=(outputs, columns),
         neurons=0,

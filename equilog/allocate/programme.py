@@ -117,7 +117,9 @@ class Programme:
 
     def _build(self) -> None:
         for k, vertex in enumerate(self.problem.vertices):
-            readers = [(w, slot) for w, v in enumerate(self.problem.vertices) for slot, i in enumerate(v.inputs) if i == k]
+            readers = [
+                (w, slot) for w, v in enumerate(self.problem.vertices) for slot, i in enumerate(v.inputs) if i == k
+            ]
             for o, option in enumerate(vertex.options):
                 if option.analog_out:
                     self._to_digital(k, o, option, readers, vertex.output)
@@ -204,8 +206,11 @@ class Programme:
             if math.isfinite(least):
                 binding[name] = least
         if binding:
-            return f"no split keeps all limits. {'Any of these' if len(binding) > 1 else 'This'} would do: " + "; ".join(
-                f"{said(name, given[name])} raised to {shown(name, least)}" for name, least in binding.items()
+            return (
+                f"no split keeps all limits. {'Any of these' if len(binding) > 1 else 'This'} would do: "
+                + "; ".join(
+                    f"{said(name, given[name])} raised to {shown(name, least)}" for name, least in binding.items()
+                )
             )
         together = ", ".join(said(name, most) for name, most in given.items())
         return f"no split keeps all limits, nor all but one of them: {together}; raise more than one"
@@ -235,4 +240,3 @@ def said(name: str, most: float) -> str:
     """Return a limit as messages give it."""
     words, option, _, _ = _UNITS[name]
     return f"{words} ≤ {shown(name, most)} ({option})"
-

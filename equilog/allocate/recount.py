@@ -1,8 +1,8 @@
 """What a split took when it ran, counted from the running network alone: no graph, no programme.
 
-Every layer on a chip is watched. Its DACs play once for all layers that are given the same numbers in memory in the same
-format; its power and settling are measured again, on the chip it runs on, under the inputs it gets there. All else that
-PyTorch runs is counted as it is dispatched.
+Every layer on a chip is watched. Its DACs play once for all layers that are given the same numbers in memory in the
+same format; its power and settling are measured again, on the chip it runs on, under the inputs it gets there. All else
+that PyTorch runs is counted as it is dispatched.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ class Recount:
 
 
 @torch.no_grad()
-def recount(
-    split: nn.Module, spec: Spec, target: DigitalTarget, sample: tuple[Any, ...], seed: int | None
-) -> Recount:
+def recount(split: nn.Module, spec: Spec, target: DigitalTarget, sample: tuple[Any, ...], seed: int | None) -> Recount:
     """Run a split on a chip and count.
 
     Args:
@@ -83,7 +81,10 @@ class _Watch:
     """Hooks that list calls of watched layers, and keep the counter from counting how they are simulated."""
 
     def __init__(self, split: nn.Module) -> None:
-        self.layers = {n: m for n, m in split.named_modules() if isinstance(m, (OnChip, Settling))}
+        self.layers: dict[str, nn.Module] = {}
+        for name, module in split.named_modules():
+            if isinstance(module, Settling) or (isinstance(module, OnChip) and isinstance(module, nn.Module)):
+                self.layers[name] = module
         self.calls: list[tuple[str, Tensor]] = []
         self.counter: WorkCounter | None = None
         self._handles: list[Any] = []
@@ -124,7 +125,7 @@ def _added(
     works = list(computed)
     energy, latency = [], []
     dacs = adcs = 0
-    played: set[tuple[int, int, tuple[int, ...], str]] = set()
+    played: set[object] = set()
     for name, given in watch.calls:
         if name in solved:
             works.append(solved[name])

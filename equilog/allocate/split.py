@@ -41,7 +41,7 @@ def build(
     """
     settling = {name for name in kinds if isinstance(model.get_submodule(name), Settling)}
     rest = {name: kind for name, kind in kinds.items() if name not in settling}
-    made = convert(model, spec, rest, sample=sample) if rest else copy.deepcopy(model)  # type: ignore[arg-type]
+    made = convert(model, spec, rest, sample=sample) if rest else copy.deepcopy(model)
     for name in settling:
         _replace(made, name, _on_chip(made.get_submodule(name), spec))
     layers: dict[str, OnChip] = {n: m for n, m in made.named_modules() if isinstance(m, OnChip)}

@@ -20,16 +20,22 @@ from torch.utils.flop_counter import flop_registry
 
 from equilog.cost.digital import Work
 
-_FUNCTIONS = frozenset(
-    "tanh sigmoid exp expm1 log log1p log2 erf gelu silu mish elu selu celu softplus hardswish hardsigmoid log_sigmoid "
-    "log_sigmoid_forward _softmax _log_softmax softmax log_softmax sin cos tan asin acos atan sinh cosh asinh acosh "
-    "atanh sqrt rsqrt reciprocal div pow logaddexp logsumexp".split()
-)
-_FREE = frozenset(
-    "clone contiguous _unsafe_view _reshape_alias _to_copy copy detach alias empty empty_like empty_strided zeros "
-    "zeros_like ones ones_like full full_like new_zeros new_ones new_full new_empty arange eye scalar_tensor "
-    "lift_fresh lift_fresh_copy cat stack constant_pad_nd im2col dropout native_dropout _local_scalar_dense".split()
-)
+# fmt: off
+_FUNCTIONS = frozenset((
+    "tanh", "sigmoid", "exp", "expm1", "log", "log1p", "log2", "erf", "gelu", "silu", "mish", "elu", "selu", "celu",
+    "softplus", "hardswish", "hardsigmoid", "log_sigmoid", "log_sigmoid_forward", "_softmax", "_log_softmax",
+    "softmax", "log_softmax", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
+    "atanh", "sqrt", "rsqrt", "reciprocal", "div", "pow", "logaddexp", "logsumexp",
+))
+# fmt: on
+# fmt: off
+_FREE = frozenset((
+    "clone", "contiguous", "_unsafe_view", "_reshape_alias", "_to_copy", "copy", "detach", "alias", "empty",
+    "empty_like", "empty_strided", "zeros", "zeros_like", "ones", "ones_like", "full", "full_like", "new_zeros",
+    "new_ones", "new_full", "new_empty", "arange", "eye", "scalar_tensor", "lift_fresh", "lift_fresh_copy", "cat",
+    "stack", "constant_pad_nd", "im2col", "dropout", "native_dropout", "_local_scalar_dense",
+))
+# fmt: on
 
 
 class WorkCounter(TorchDispatchMode):

@@ -202,6 +202,7 @@ class Equilibrium(OnChip, HybridDEQ):
     """
 
     parameterize: ToDrive
+    readout: FromState
 
     def __init__(
         self,

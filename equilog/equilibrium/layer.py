@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, get_args
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from equilog.cells import AffineSystem
 from equilog.equilibrium.adjoint import AdjointCall, Exact, Gradient, Implicit
 from equilog.equilibrium.affine import AffineProblem
+from equilog.equilibrium.autocast import without_autocast
 from equilog.equilibrium.function import FunctionProblem
 from equilog.equilibrium.problem import Problem
 from equilog.equilibrium.solution import InverseEstimate, Solution, Status
@@ -82,7 +82,7 @@ class EquilibriumLayer(nn.Module):
 
     def rest(self, system: AffineSystem, start: Tensor | None = None) -> Tensor:
         """Return the resting pre-activation ``p*`` itself, differentiable like ``z*``."""
-        with _without_autocast(system.injection.device.type):  # also for the evaluation on tape
+        with without_autocast(system.injection.device.type):  # also for the evaluation on tape
             problem = AffineProblem(system)
             flat = None if start is None else start.detach().reshape(problem.start.shape).to(problem.start)
             x = self._find(problem, flat, system.injection.shape)
@@ -113,7 +113,7 @@ class EquilibriumLayer(nn.Module):
             raise ValueError(f"p has shape {tuple(p.shape)}, expected {tuple(system.injection.shape)}")
         if not bool(p.isfinite().all()):
             raise ValueError("p holds inf or nan: a state that was not seen must be estimated before its gradient is")
-        with _without_autocast(system.injection.device.type):
+        with without_autocast(system.injection.device.type):
             problem = AffineProblem(system)
             x = p.detach().to(problem.start).reshape(problem.start.shape)
             if not torch.is_grad_enabled():
@@ -137,7 +137,7 @@ class EquilibriumLayer(nn.Module):
         return problem.states.unpack(self._settle_function(problem))
 
     def _settle_function(self, problem: FunctionProblem) -> Tensor:
-        with _without_autocast(problem.start.device.type):
+        with without_autocast(problem.start.device.type):
             x = self._find(problem, None, None)
         if not torch.is_grad_enabled():
             return x
@@ -190,8 +190,3 @@ class EquilibriumLayer(nn.Module):
         if self.on_failure == "raise":
             raise NotConvergedError(message)
         warnings.warn(message, EquilibriumWarning, stacklevel=4)
-
-
-def _without_autocast(device: str) -> AbstractContextManager[Any]:
-    # Entering the context costs as much as two evaluations of a small cell: only where it is on.
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()

@@ -143,6 +143,6 @@ def test_what_makes_no_sense_is_refused() -> None:
         Problem((Vertex("v", (), (Option("digital", Cost(energy_joule=-1)),)),))
     with pytest.raises(ValueError, match="does not come before"):
         Problem((Vertex("v", (0,), (Option("digital", Cost(), (DIGITAL,), (Cost(),)),)),))
+    free = Vertex("a", (), (Option("digital", Cost()),))
     with pytest.raises(ValueError, match="nothing plays 'a' as 'rows'"):
-        free = Vertex("a", (), (Option("digital", Cost()),))
         Problem((free, Vertex("b", (0,), (Option("analog", Cost(), ("rows",), (Cost(),)),))))

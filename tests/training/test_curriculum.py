@@ -191,7 +191,7 @@ def test_a_regulariser_is_reported_and_lowered(name):
         torch.manual_seed(0)
         chips = [model.on_chip(model.parameterize(tiny_data()[0]), Chip(RRAM, k)) for k in range(20)]
         made = LOSSES[name]()
-        return row, sum(float(made(state, None)) for state in chips) / 20
+        return row, sum(float(made(state, None).detach()) for state in chips) / 20
 
     row, lowered = last(1e3)
     assert row[name] > 0 or name == "stability"
@@ -252,3 +252,13 @@ def test_derived_seeds_of_neighbours_are_far_apart_and_fixed():
     assert len(seeds) == 900
     assert all(0 <= s < 2**63 for s in seeds)
     assert derived_seed(1, 2) == derived_seed(1, 2)
+
+
+@pytest.mark.parametrize("chip", [None, 3])
+def test_autocast_reaches_the_ends_but_not_the_equilibrium(chip):
+    model, (x, _) = tiny_model(), tiny_data()
+    on = None if chip is None else Chip(RRAM, chip)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model(x, on)
+    assert output.dtype is torch.bfloat16
+    torch.testing.assert_close(output.float(), model(x, on), rtol=0.05, atol=0.05)

