@@ -7,12 +7,12 @@
     rest     resting points of one chip, per sample: the static twin, converters and solver included, on a batch,
              against ngspice's .op of the same netlist: the time of one more sample, without reading the netlist.
     time     transients of one chip over 20 time constants, per sample, against ngspice's .tran of the same netlist.
-    step     a training step (forward, backward) of a hybrid model, ideal and through the static twin of a new chip: of
-             the technology, of one with every static effect (preset pcm with 64 levels and converter flaws, read with
-             noise), and with resistive wires as well, to first order and exactly, anew for every chip. How far the
-             first order is from the exact solution, at the technology's resistance and at 2 ohm: of what the wires
-             take from the weights (Frobenius norm of the change over that of the weights), how much it misses, and what
-             that moves resting states by, at most.
+    step     a training step (forward, backward) of a hybrid model, ideal and through the static twin of a new chip, as
+             training meets it: of the technology, of one with every static effect (preset pcm with 64 levels and
+             converter flaws, read with noise), and with resistive wires as well, to first order and exactly, anew for
+             every chip. How far the first order is from the exact solution, at the technology's resistance and at 2
+             ohm: of what the wires take from the weights (Frobenius norm of the change over that of the weights), how
+             much it misses, and what that moves resting states by, at most.
     product  a training step (forward, backward, update) of one noisy quantised layer: AnalogLinear and aihwkit's
              inference tiles with a weight modifier of the same size; AnalogLinear with the technology's own levels and
              state-dependent errors, and nn.Linear, for scale.
@@ -46,6 +46,7 @@ from equilog.hardware.product.linear import AnalogLinear
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac, static_system
 from equilog.model import HybridDEQ
+from equilog.training.randomness import training_chip
 
 PARTS = ("rest", "time", "step", "product")
 Row = dict[str, Any]
@@ -179,7 +180,7 @@ def step(states: int, batch: int, spec: Spec, args: argparse.Namespace) -> list[
     def one(of: Spec | None, wires: Wires = "exact") -> None:
         model.zero_grad(set_to_none=True)
         when = Conditions(3600.0, 320.0, reads)
-        layer = None if of is None else model.program(Chip(of, next(seeds)), when, wires=wires)
+        layer = None if of is None else model.program(training_chip(of, 0, next(seeds)), when, wires=wires)
         nn.functional.cross_entropy(model(x, layer), y).backward()
 
     pcm, reads = load_spec("pcm"), torch.Generator().manual_seed(args.seed)

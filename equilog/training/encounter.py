@@ -14,7 +14,7 @@ from torch import Tensor
 from equilog.hardware import Chip, Conditions, Spec, only
 from equilog.hardware.conditions import ROOM_KELVIN
 from equilog.hardware.effects.strength import at_strength
-from equilog.hardware.noise import draw_noise
+from equilog.hardware.noise import spread_apart
 from equilog.hardware.twin import TwinState, adc
 from equilog.training.randomness import circumstances, read_generator, training_chip
 from equilog.training.stage import Stage
@@ -66,11 +66,8 @@ def read(state: TwinState, generator: torch.Generator | None = None) -> Tensor:
     """
     if generator is None:
         return state.read
-    with torch.no_grad():
-        # Neurons that hear only themselves: right to a few per cent, without a factorisation for each sample.
-        volt = state.p * float(state.layer.spec.activation.v_scale_volt)
-        noise = draw_noise(state.layer, volt, generator, steps=0)
-    return adc(state.layer, state.z + noise)
+    spread = spread_apart(state.layer, state.p.detach() * float(state.layer.spec.activation.v_scale_volt))
+    return adc(state.layer, state.z + spread * torch.randn(spread.shape, dtype=spread.dtype, generator=generator))
 
 
 @lru_cache(maxsize=4 * STRENGTHS)

@@ -20,7 +20,7 @@ from equilog.names import UserError
 from equilog.training.config import TrainConfig
 from equilog.training.finite import check_finite
 from equilog.training.objective import Classification, Objective
-from equilog.training.randomness import EpochOrder
+from equilog.training.randomness import EpochOrder, Together
 
 if TYPE_CHECKING:
     import lightning
@@ -88,12 +88,12 @@ def fit(
         import lightning  # noqa: PLC0415  (heavy, and only training needs it)
     except ImportError:
         raise UserError("training needs Lightning: pip install 'equilog[train]'") from None
-    from equilog.training.module import CurriculumModule  # noqa: PLC0415
+    from equilog.training.module import STEPS_AT_ONCE, CurriculumModule  # noqa: PLC0415
 
-    sampler = EpochOrder(len(x), config.batch_size, seed)
+    order = EpochOrder(len(x), config.batch_size, seed)
     goal = objective or Classification(config.label_smoothing)
-    module = CurriculumModule(model, spec, config, goal, seed, len(sampler), augment, after_stage)
-    loader = DataLoader(_Tensors(x, y), sampler=sampler, batch_size=None)
+    module = CurriculumModule(model, spec, config, goal, seed, len(order), augment, after_stage)
+    loader = DataLoader(_Tensors(x, y), sampler=Together(order, STEPS_AT_ONCE), batch_size=None)
     with warnings.catch_warnings(), _quiet_lightning():
         # Batches are slices of tensors in memory: worker processes would only slow them down.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -110,14 +110,14 @@ def fit(
     return list(module.history)
 
 
-class _Tensors(Dataset[tuple[Tensor, Tensor]]):
-    """Whole batches by a list of indices: one gather instead of a Python loop over samples."""
+class _Tensors(Dataset[list[tuple[Tensor, Tensor]]]):
+    """Some batches, each by a list of indices: one gather instead of a Python loop over samples."""
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self.x, self.y = x, y
 
-    def __getitem__(self, index: list[int]) -> tuple[Tensor, Tensor]:
-        return self.x[index], self.y[index]
+    def __getitem__(self, batches: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        return [(self.x[batch], self.y[batch]) for batch in batches]
 
 
 def _trainer(
@@ -142,7 +142,6 @@ def _trainer(
         enable_checkpointing=last is not None,
         enable_model_summary=False,
         enable_progress_bar=progress,
-        gradient_clip_val=config.gradient_clip,
         use_distributed_sampler=False,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from multiprocessing.util import Finalize
 from typing import Any
 
 import lightning
@@ -27,8 +28,14 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 AfterStage = Callable[[HybridDEQ, str], dict[str, float]]
 
 
+STEPS_AT_ONCE = 16
+"""Steps that Lightning is asked for together: what its loop costs is as much as a step of a small model."""
+
+
 class CurriculumModule(lightning.LightningModule):
     """The task's loss through the ideal model or through a new chip at every step, and the stage's regularisers.
+
+    What Lightning calls a batch are :data:`STEPS_AT_ONCE` of ours; the optimiser steps once for each of them.
 
     Args:
         model, spec, config, objective, seed, augment, after_stage: see :func:`equilog.training.fit`.
@@ -47,6 +54,7 @@ class CurriculumModule(lightning.LightningModule):
         after_stage: AfterStage | None,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.model = model
         self.spec, self.config, self.objective, self.seed, self.batches = spec, config, objective, seed, batches
         self.augment, self.after_stage = augment, after_stage
@@ -60,11 +68,30 @@ class CurriculumModule(lightning.LightningModule):
         """Share the cores among processes: more threads than cores would wait for each other."""
         if self.trainer.world_size > 1:
             torch.set_num_threads(max(1, torch.get_num_threads() // self.trainer.world_size))
+            # A process that ends while its threads still listen to the others is aborted, with all it has learnt.
+            Finalize(None, _leave, exitpriority=100)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """Return the loss of one batch, or of this process's share of it; stop with names if it is not finite."""
+    def training_step(self, batches: list[tuple[Tensor, Tensor]], index: int) -> None:
+        """Take a step for each batch, or for this process's share of it."""
+        optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        assert isinstance(schedule, torch.optim.lr_scheduler.OneCycleLR)
+        parameters = list(self.model.parameters())
+        for number, batch in enumerate(batches, index * STEPS_AT_ONCE):
+            optimizer.zero_grad()
+            loss = self._loss(batch, number)
+            if self.trainer.world_size == 1:
+                loss.backward()
+            else:
+                self.manual_backward(loss)  # which also averages over processes
+            self._clip([p.grad for p in parameters if p.grad is not None], number)
+            optimizer.step()
+            schedule.step()
+
+    def _loss(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """Return the loss of a batch, by its number in the epoch; stop with names if it is not finite."""
         x, y = batch
-        step = self.global_step
+        step = self.current_epoch * self.batches + index
         if self.augment is not None:
             # Before the batch is shared out: one process or several, a sample is varied the same way.
             x = self.augment(x, step_generator(self.seed, step))
@@ -72,13 +99,14 @@ class CurriculumModule(lightning.LightningModule):
         x, y = x[share.rows], y[share.rows]
         _, stage, first = self.config.stage_at(self.current_epoch)
         try:
-            output, terms = self._through(x, stage, (step - first * self.batches + 1) / (stage.epochs * self.batches))
+            output, terms = self._through(x, stage, step, step - first * self.batches)
         except (ValueError, NotConvergedError) as error:
             self._refuse_if_broken(index, str(error))
             raise
-        terms = {"loss": self.objective.loss(output, y), **terms}
-        total = torch.stack([terms["loss"], *(stage.losses[name] * terms[name] for name in terms if name != "loss")])
-        loss = total.sum()
+        own = self.objective.loss(output, y)
+        loss = own
+        for name, term in terms.items():
+            loss = torch.add(loss, term, alpha=stage.losses[name] * stage.losses_every)
         value = float(loss.detach())
         if not math.isfinite(value):
             self._refuse_if_broken(index, f"the loss is {value}")
@@ -87,17 +115,23 @@ class CurriculumModule(lightning.LightningModule):
                 "lower the learning rate"
             )
         score = self.objective.score(output.detach(), y)
-        self._count(share, score, terms)
-        return loss * share.weight
+        self._count(share, {"loss": float(own.detach()), "score": float(score) / max(1, share.samples)})
+        if terms:
+            self._count(share, {name: float(term.detach()) for name, term in terms.items()}, of="regularised")
+        return loss if share.weight == 1 else loss * share.weight
 
-    def _through(self, x: Tensor, stage: Stage, done: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the model's output as the stage meets it, and its regularisers by name."""
+    def _through(self, x: Tensor, stage: Stage, step: int, of_stage: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the model's output as the stage meets it, and its regularisers by name, at the steps that have any.
+
+        `of_stage` counts steps from the beginning of the stage.
+        """
         if not stage.twin:
             return self.model(x), {}
-        step = self.global_step
-        chip, conditions = self.encounters.at(stage, done, step)
+        chip, conditions = self.encounters.at(stage, (of_stage + 1) / (stage.epochs * self.batches), step)
         state = self.model.on_chip(self.model.parameterize(x), self._programmed(chip, conditions))
         output = self.model.readout(read(state, noise_generator(self.seed, step) if stage.thermal_noise else None))
+        if of_stage % stage.losses_every:
+            return output, {}
         asked = [name for name, weight in stage.losses.items() if weight]
         return output, {name: self.losses[name](state, loss_generator(self.seed, step)) for name in asked}
 
@@ -105,26 +139,26 @@ class CurriculumModule(lightning.LightningModule):
         # A chip is met once: what resistive wires do to it is not worth solving exactly.
         return self.model.program(chip, conditions, wires="first-order")
 
-    def _count(self, share: Share, score: Tensor, terms: dict[str, Tensor]) -> None:
-        here = {name: float(term.detach()) * share.samples for name, term in terms.items()}
-        here |= {"score": float(score) if share.samples else 0.0, "samples": float(share.samples)}
-        for name, value in here.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+    def _count(self, share: Share, means: dict[str, float], of: str = "samples") -> None:
+        sums = self._sums
+        for name, mean in means.items():
+            sums[name] = sums.get(name, 0.0) + mean * share.samples
+        sums[of] = sums.get(of, 0.0) + share.samples
 
-    def on_after_backward(self) -> None:
-        """Refuse to step on a gradient that is not finite: it would poison every weight."""
-        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        if not bool(torch.isfinite(torch.stack(torch._foreach_norm(grads))).all()):
+    def _clip(self, grads: list[Tensor], index: int) -> None:
+        """Clip the norm of all gradients together; refuse one that is not finite: it would poison every weight."""
+        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))))
+        if not math.isfinite(norm):
             names = parameters_not_finite(self.model, lambda p: p.grad)
-            raise NotFiniteError(
-                f"epoch {self.current_epoch}, step {self.global_step}: inf or nan in the gradient of {', '.join(names)}"
-            )
+            raise NotFiniteError(f"{self._where(index)}: inf or nan in the gradient of {', '.join(names)}")
+        if norm > self.config.gradient_clip:
+            torch._foreach_mul_(grads, self.config.gradient_clip / norm)
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch's row."""
         sums = self._summed()
         self._sums = {}
-        count = sums.pop("samples")
+        count, regularised = sums.pop("samples"), sums.pop("regularised", 1.0)
         name, stage, first = self.config.stage_at(self.current_epoch)
         row: dict[str, Any] = {
             "epoch": self.current_epoch,
@@ -133,7 +167,7 @@ class CurriculumModule(lightning.LightningModule):
             self.objective.score_name: sums.pop("score") / count,
             "learning_rate": float(self.optimizers().param_groups[0]["lr"]),  # type: ignore[union-attr]
         }
-        row |= {term: total / count for term, total in sums.items()}
+        row |= {term: total / regularised for term, total in sums.items()}
         if self.current_epoch == first + stage.epochs - 1 and self.after_stage is not None:
             row |= self.after_stage(self.model, name)
         self.history.append(row)
@@ -188,3 +222,8 @@ class CurriculumModule(lightning.LightningModule):
         names = parameters_not_finite(self.model, lambda p: p)
         if names:
             raise NotFiniteError(f"{self._where(index)}: {symptom}; inf or nan in parameter {', '.join(names)}")
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -34,6 +34,8 @@ class Stage(Strict):
     """chips are read at a temperature between these; at room temperature unless given"""
     losses: dict[str, float] = Field(default_factory=dict)
     """weights λ of the regularisers of :data:`equilog.training.losses.LOSSES`, added to the task's loss"""
+    losses_every: int = Field(default=1, ge=1)
+    """evaluate regularisers at every so-manieth step alone, where they weigh as many times as much"""
 
     @field_validator("effects")
     @classmethod

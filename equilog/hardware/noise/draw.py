@@ -10,12 +10,15 @@ amplifiers' bandwidth hardly approach at such a p, but hardly couple either. All
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
+from scipy.constants import Boltzmann
 from torch import Tensor
 
-from equilog.hardware.noise.model import LinearCircuit, linear_circuit
+from equilog.hardware.curve import activation_of
+from equilog.hardware.noise.model import LinearCircuit, linear_circuit, noise_conditions
 from equilog.hardware.programming import ProgrammedLayer
 
 NOTHING_VOLT2 = 1e-30
@@ -65,6 +68,38 @@ def draw_noise(
     return perturbation(circuit, white, steps)[..., 0].reshape(rest_volt.shape).to(rest_volt.dtype)
 
 
+@torch.no_grad()
+def spread_apart(layer: ProgrammedLayer, rest_volt: Tensor) -> Tensor:
+    """Return the rms noise of the states ``z`` at rest as if every neuron heard only itself, without gradient.
+
+    That of ``draw_noise(…, steps=0)``, in closed form: right to a few per cent, and at the cost of some twenty
+    elementwise operations.
+
+    Args:
+        layer: the chip, or a population.
+        rest_volt: resting outputs ``v*``, shape ``(batch, n)``, or ``(chips, batch, n)`` for a population.
+
+    Returns:
+        shape and dtype of `rest_volt`.
+    """
+    kelvin, e_n = noise_conditions(layer, None, None)
+    spec, n, c_f = layer.spec, layer.states, float(layer.c_feedback_farad)
+    v_a, rail = float(spec.activation.v_scale_volt), spec.amplifier.rail_volt
+    rate = 1 / (float(layer.r_feedback_ohm) * c_f)
+    omega = 2 * math.pi * layer.gbw_hertz.double()
+    alpha = layer.row_conductance_siemens.double() / c_f + rate
+    delta = omega * (1 + 1 / layer.dc_gain.double())
+    heard = layer.transfer_siemens[..., :n].diagonal(dim1=-2, dim2=-1) * (float(spec.activation.v_out_volt) / c_f)
+    if layer.chips is not None:
+        omega, alpha, delta, heard = (t[:, None, :] for t in (omega, alpha, delta, heard))
+    slope = activation_of(layer).slope(rest_volt / v_a) / v_a
+    fed = (heard * slope).double()
+    q_y, q_v = (2 * Boltzmann * kelvin / c_f) * alpha, (omega * e_n).square() / 2
+    z = _own_covariance(alpha, alpha - rate + fed.clamp(max=0.9 * rate), omega, delta, q_y, q_v)[1]
+    spread = slope * z.sqrt().to(slope)
+    return spread if rail is None else torch.where(rest_volt.abs() < float(rail), spread, 0.0)
+
+
 def perturbation(circuit: LinearCircuit, white: Callable[[], Tensor], steps: int) -> Tensor:
     """Return perturbations of the states ``z``, shape ``(chips, batch, n, k)``, linear in what `white` hands out.
 
@@ -87,21 +122,28 @@ def perturbation(circuit: LinearCircuit, white: Callable[[], Tensor], steps: int
 
 
 def _apart(circuit: LinearCircuit, white_y: Tensor, white_v: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw (y, v), each of shape ``(chips, batch, n, k)``, as if no neuron heard another.
-
-    The Lyapunov equation of every neuron's own 2 × 2 block, for ``x = ⟨yy⟩, c = ⟨yv⟩, z = ⟨vv⟩``:
-    ``2αx + 2βc = q_y``, ``γx + (α + δ)c + βz = 0``, ``2γc + 2δz = q_v``.
-    """
+    """Draw (y, v), each of shape ``(chips, batch, n, k)``, as if no neuron heard another."""
     alpha = circuit.held.diagonal(dim1=-2, dim2=-1)
     fed = circuit.fed.diagonal(dim1=-2, dim2=-1) * circuit.slope_per_volt
     # A neuron that is stable only because of the others would have no noise on its own: any start will do for it.
     beta = alpha - circuit.rate + torch.minimum(fed, 0.9 * circuit.rate)
     gamma, delta = circuit.follow, circuit.leak
     q_y, q_v = circuit.thermal * alpha, circuit.amplifier
-    c = -(gamma * delta * q_y + alpha * beta * q_v) / (2 * (alpha + delta) * (alpha * delta - beta * gamma))
+    c, z = _own_covariance(alpha, beta, gamma, delta, q_y, q_v)
     x = (q_y - 2 * beta * c) / (2 * alpha)
-    z = (q_v - 2 * gamma * c) / (2 * delta)
     # An output at its rail has z = 0 exactly; a root of zero has no gradient.
     rest = (z - c.square() / x).clamp_min(NOTHING_VOLT2)
     y = x.sqrt()[..., None] * white_y
     return y, (c / x.sqrt())[..., None] * white_y + rest.sqrt()[..., None] * white_v
+
+
+def _own_covariance(
+    alpha: Tensor, beta: Tensor, gamma: Tensor, delta: Tensor, q_y: Tensor, q_v: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return ``⟨yv⟩`` and ``⟨vv⟩`` of neurons that hear only themselves.
+
+    The Lyapunov equation of every neuron's own 2 × 2 block, for ``x = ⟨yy⟩, c = ⟨yv⟩, z = ⟨vv⟩``:
+    ``2αx + 2βc = q_y``, ``γx + (α + δ)c + βz = 0``, ``2γc + 2δz = q_v``.
+    """
+    c = -(gamma * delta * q_y + alpha * beta * q_v) / (2 * (alpha + delta) * (alpha * delta - beta * gamma))
+    return c, (q_v - 2 * gamma * c) / (2 * delta)
