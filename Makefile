@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/digits-rram
 
-.PHONY: help demo test lint bench bench-fashion bench-engine bench-twin clean
+.PHONY: help demo test lint bench bench-fashion bench-engine bench-twin bench-training bench-allocate clean
 
 help:
 	@echo "make demo           train on digits, build one chip, settle it in ngspice, write the report"
@@ -13,6 +13,8 @@ help:
 	@echo "make bench-fashion  the same on Fashion-MNIST"
 	@echo "make bench-engine   the equilibrium engine against torchdeq (a quarter of an hour)"
 	@echo "make bench-twin     the twin against ngspice and published statistics (five minutes)"
+	@echo "make bench-training what curricula and adaptation buy on unseen chips (an hour)"
+	@echo "make bench-allocate which part of a network runs where, predicted and run (three minutes)"
 	@echo "make clean          remove the virtual environment"
 
 # torch comes first and pinned: an unpinned install would bring gigabytes of CUDA.
@@ -56,6 +58,17 @@ bench-twin: $(VENV)/.installed
 	$(BIN)/python benchmarks/ladder.py --json results/ladder.json
 	$(BIN)/python benchmarks/twin_speed.py --repeats 21
 	$(BIN)/python benchmarks/pcm.py --without-aihwkit
+
+bench-training: $(VENV)/.installed
+	$(BIN)/python benchmarks/curriculum.py --tasks digits --json results/curriculum.json
+	$(BIN)/python benchmarks/curriculum.py --tasks fashion-mnist --epochs 6 --json results/curriculum-fashion-mnist.json
+	$(BIN)/python benchmarks/adaptation.py --parts chips --json results/adaptation.json
+	$(BIN)/python benchmarks/adaptation.py --parts ngspice rivals --json results/adaptation-circuits.json
+	$(BIN)/python benchmarks/gradient_quality.py --json results/gradient_quality.json
+	$(BIN)/python benchmarks/killed.py --kills 10 --json results/killed.json
+
+bench-allocate: $(VENV)/.installed
+	$(BIN)/python benchmarks/allocate.py --json results/allocate.json
 
 clean:
 	rm -rf $(VENV)

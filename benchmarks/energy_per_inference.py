@@ -37,7 +37,8 @@ from equilog.hardware import Chip, load_spec
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import dac
 from equilog.model import HybridDEQ
-from equilog.pipeline import UNSEEN_CHIPS, accuracy
+from equilog.objective import Classification
+from equilog.pipeline import UNSEEN_CHIPS, mean_score
 from equilog.tasks import Data, get_task
 from equilog.training import TrainConfig, fit
 from equilog.training.curriculum import curriculum
@@ -124,13 +125,14 @@ def priced(work: Work) -> dict[str, list[float]]:
 
 def of_equilibrium(name: str, model: HybridDEQ, technology: str, data: Data, chips: int) -> dict[str, Any]:
     spec = load_spec(technology)
-    on_chips = [accuracy(model, data.test_x, data.test_y, Chip(spec, UNSEEN_CHIPS + k)) for k in range(chips)]
+    test = model, data.test_x, data.test_y, Classification()
+    on_chips = [mean_score(*test, Chip(spec, UNSEEN_CHIPS + k)) for k in range(chips)]
     chip, x = Chip(spec, 1), data.test_x[:SETTLED]
     times = settling_second(model, chip, x)
     row: dict[str, Any] = {
         "model": name,
         "technology": technology,
-        "accuracy": accuracy(model, data.test_x, data.test_y),
+        "accuracy": mean_score(*test),
         "accuracy_chips": sum(on_chips) / len(on_chips),
         "settling_second": max(times),
         "joule": {}, "joule_chip": {}, "joule_digital": {}, "joule_digital_equilibrium": {}, "dominant": {},

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from equilog.hardware.transient import Transient
     from equilog.hardware.wires import effective_conductance
     from equilog.model import HybridDEQ
+    from equilog.objective import Classification, Regression
     from equilog.pipeline import run
     from equilog.runs import RunConfig, RunFolder
     from equilog.tasks import get_task, task_names
@@ -44,6 +45,7 @@ _HOME = {
     "AnalogLinear": "hardware.product",
     "Chip": "hardware",
     "CircuitCell": "cells",
+    "Classification": "objective",
     "Conditions": "hardware",
     "ContractiveWeight": "cells",
     "DigitalDevice": "devices",
@@ -53,6 +55,7 @@ _HOME = {
     "MonotoneWeight": "cells",
     "NgspiceDevice": "devices",
     "Population": "hardware",
+    "Regression": "objective",
     "RunConfig": "runs",
     "RunFolder": "runs",
     "Spec": "hardware",
@@ -90,6 +93,7 @@ __all__ = [
     "AnalogLinear",
     "Chip",
     "CircuitCell",
+    "Classification",
     "Conditions",
     "ContractiveWeight",
     "DigitalDevice",
@@ -99,6 +103,7 @@ __all__ = [
     "MonotoneWeight",
     "NgspiceDevice",
     "Population",
+    "Regression",
     "RunConfig",
     "RunFolder",
     "Spec",

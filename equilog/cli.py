@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 import equilog
-from equilog import cli_cost, cli_front, cli_parts
+from equilog import cli_allocate, cli_cost, cli_front, cli_parts
 from equilog.cli_yield import EPILOG, yield_
 from equilog.names import UserError
 
@@ -302,6 +302,7 @@ def report(run_folder: RunPath) -> None:
 app.command("cost", epilog=cli_cost.EPILOG)(cli_cost.cost)
 app.command("parts", epilog=cli_parts.EPILOG)(cli_parts.parts)
 app.command("front", epilog=cli_front.EPILOG)(cli_front.front)
+app.command("allocate", epilog=cli_allocate.EPILOG)(cli_allocate.allocate)
 app.command("yield", epilog=EPILOG)(yield_)
 
 
@@ -353,11 +354,11 @@ def _print_json(data: Any) -> None:
 
 def _print_run(folder: RunFolder, metrics: dict[str, Any], report: LadderReport) -> None:
     _print_ladder(report)
-    chips = metrics["accuracy_twin_unseen_chips"]
+    ideal, twin, chips = (metrics[f"{report.score_name}_{of}"] for of in ("ideal", "twin", "twin_unseen_chips"))
+    ideal, twin, mean, worst = map(report.number, (ideal, twin, chips["mean"], chips["worst"]))
     out.print(
-        f"accuracy on {metrics['test_samples']} test samples: ideal {metrics['accuracy_ideal']:.4f}, "
-        f"this chip {metrics['accuracy_twin']:.4f}, {chips['chips']} unseen chips {chips['mean']:.4f} on average and "
-        f"{chips['worst']:.4f} at worst",
+        f"{report.score_name} on {metrics['test_samples']} test samples: ideal {ideal}, this chip {twin}, "
+        f"{chips['chips']} unseen chips {mean} on average and {worst} at worst",
         highlight=False,
         soft_wrap=True,
     )
@@ -373,7 +374,7 @@ def _print_run(folder: RunFolder, metrics: dict[str, Any], report: LadderReport)
 
 
 def _print_ladder(report: LadderReport) -> None:
-    table = Table("rung", "against", "max error", "tolerance", "", "accuracy")
+    table = Table("rung", "against", "max error", "tolerance", "", report.score_name)
     verdict = {None: "", True: "[green]agrees[/green]", False: "[red]DISAGREES[/red]"}
     for r in report.rungs:
         table.add_row(
@@ -382,7 +383,7 @@ def _print_ladder(report: LadderReport) -> None:
             "" if r.max_error is None else f"{r.max_error:.1e}",
             "" if r.tolerance is None else f"{r.tolerance:.0e}",
             verdict[r.agrees],
-            "" if r.accuracy is None else f"{r.accuracy:.4f}",
+            report.number(r.score),
         )
     table.caption = f"{report.samples} samples at rest, {report.settle_samples} in time; errors in units of full scale"
     out.print(table)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from equilog.allocate import Allocation, Capacity, Limits, Outcome
     from equilog.hardware import Spec
 
+    _Source = tuple[nn.Module, Any, Tensor | None, str | Spec, Path, str | None]
+
 EPILOG = (
     "[bold]Examples[/bold]\n\n"
     "equilog allocate runs/digits-rram\n\n"
@@ -71,11 +73,15 @@ def allocate(
 
     Half of the samples measure what each layer loses on chips; the split runs on the other half and on other chips.
     """
+    from equilog.report import check_installed  # noqa: PLC0415
+
+    check_installed()  # what the pictures need, before minutes of measuring
     from equilog.allocate import Capacity, Limits  # noqa: PLC0415
     from equilog.allocate import allocate as do_allocate  # noqa: PLC0415
     from equilog.allocate.figure import write_pictures  # noqa: PLC0415
     from equilog.allocate.summary import summary  # noqa: PLC0415
     from equilog.cost.digital import load_target  # noqa: PLC0415
+    from equilog.report.allocation import FILE  # noqa: PLC0415
 
     if not 0 <= budget_accuracy <= 1:
         raise UserError(f"--budget-accuracy {budget_accuracy}: expected a fraction from 0 to 1, like 0.01 for a point")
@@ -83,7 +89,7 @@ def allocate(
     capacity = _capacity(tile_size, tiles, neurons, Capacity)
     pinned = dict(_pair(text) for text in pin or ())
     computer = None if target is None else load_target(target)
-    model, inputs, labels, spec, folder = _source(source, hardware)
+    model, inputs, labels, spec, folder, digest = _source(source, hardware)
     if samples is not None:
         inputs = tuple(t[:samples] for t in (inputs if isinstance(inputs, tuple) else (inputs,)))
         labels = None if labels is None else labels[:samples]
@@ -99,9 +105,11 @@ def allocate(
     tell(f"running the split on {run_chips} unseen chips")
     outcome = found.run(run_chips)
     place = out_folder or folder
-    data = summary(found, outcome)
+    data = summary(found, outcome) | {"weights_sha256": digest}
     pictures = write_pictures(found, place, outcome)
-    (place / "allocation.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+    (place / FILE).write_text(json.dumps(data, indent=1), encoding="utf-8")
+    if digest is not None:
+        tell(f"to have it in the report: equilog report {source}")
     if as_json:
         sys.stdout.write(json.dumps(data, indent=1) + "\n")
     else:
@@ -118,20 +126,22 @@ def allocate(
         )
 
 
-def _source(source: str, hardware: str | None) -> tuple[nn.Module, Any, Tensor | None, str | Spec, Path]:
+def _source(source: str, hardware: str | None) -> _Source:
     if ":" in source and not Path(source).exists():
         from equilog.allocate.factory import from_factory  # noqa: PLC0415
 
         model, inputs, labels = from_factory(source)
-        return model, inputs, labels, hardware or "rram", Path(f"allocate-{source.partition(':')[0]}")
+        return model, inputs, labels, hardware or "rram", Path(f"allocate-{source.partition(':')[0]}"), None
     from equilog.pipeline import load_data  # noqa: PLC0415
+    from equilog.report.allocation import FOLDER, weights_digest  # noqa: PLC0415
     from equilog.runs import RunFolder  # noqa: PLC0415
 
     folder = RunFolder(Path(source))
     if not folder.started:
         raise UserError(f"{source}: there is no such run folder; a model of your own is given as MODULE:FACTORY")
     run, data = folder.load_model(), load_data(folder.config())
-    return run, data.test_x, data.test_y, hardware or folder.spec(), folder.path / "allocate"
+    spec, digest = hardware or folder.spec(), weights_digest(folder.path)
+    return run, data.test_x, data.test_y, spec, folder.path / FOLDER, digest
 
 
 def _limits(
@@ -168,6 +178,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _print(console: Console, found: Allocation, outcome: Outcome, data: dict[str, Any]) -> None:
+    from equilog.report.units import area, engineering  # noqa: PLC0415
+
     table = Table("operation", "what", "runs as", "energy", "time", "accuracy alone", "on chips instead of digitally")
     for row in data["layers"]:
         chosen = next(o for o in row["options"] if o["kind"] == row["kind"])
@@ -176,10 +188,10 @@ def _print(console: Console, found: Allocation, outcome: Outcome, data: dict[str
             escape(row["name"]),
             escape(row["what"]),
             row["kind"] if row["kind"] == "digital" else f"[bold]{row['kind']}[/bold]",
-            f"{1e9 * chosen['energy_joule']:.3g} nJ",
-            f"{1e6 * chosen['latency_second']:.3g} µs",
+            engineering(chosen["energy_joule"], "J"),
+            engineering(chosen["latency_second"], "s"),
             f"{chosen['accuracy_alone']:.4f}" if "accuracy_alone" in chosen else "",
-            "; ".join(f"{o['kind']} {1e9 * o['energy_joule']:.3g} nJ" for o in others),
+            "; ".join(f"{o['kind']} {engineering(o['energy_joule'], 'J')}" for o in others),
         )
     table.columns[-1].header = "it could be"
     table.title = f"{data['hardware']} and {data['target']}; converters apart"
@@ -192,9 +204,9 @@ def _print(console: Console, found: Allocation, outcome: Outcome, data: dict[str
     cost, digital, optimum = found.optimum.cost, found.digital, found.optimum
     energy, latency = data["chosen"]["energy_joule"], data["chosen"]["latency_second"]
     say(
-        f"energy {_range(energy, 1e9)} nJ (all digital: {1e9 * digital.energy_joule:.3g} nJ); latency "
-        f"{_range(latency, 1e6)} µs (all digital: {1e6 * digital.latency_second:.3g} µs); analog area "
-        f"{_range(data['chosen']['area_m2'], 1e6)} mm², {cost.tiles:g} crossbars, {cost.neurons:g} neurons"
+        f"energy {_range(energy, 'J')} (all digital: {engineering(digital.energy_joule, 'J')}); latency "
+        f"{_range(latency, 's')} (all digital: {engineering(digital.latency_second, 's')}); analog area "
+        f"{area(cost.area_m2)}, {cost.tiles:g} crossbars, {cost.neurons:g} neurons"
     )
     least = getattr(cost, optimum.objective)
     say(
@@ -205,15 +217,18 @@ def _print(console: Console, found: Allocation, outcome: Outcome, data: dict[str
     say(
         f"run on {len(on.each)} unseen chips and {len(found.checking[1])} other samples: accuracy {on.mean:.4f} on the "
         f"mean chip, {on.worst:.4f} on the worst, predicted {outcome.predicted:.4f}, ideal {outcome.ideal:.4f}; energy "
-        f"recounted {1e9 * counted:.4g} nJ, predicted {1e9 * cost.energy_joule:.4g} nJ, on an unseen chip "
-        f"{1e9 * outcome.unseen_chip.energy_joule.typical:.4g} nJ"
+        f"recounted {engineering(counted, 'J', digits=4)}, predicted {engineering(cost.energy_joule, 'J', digits=4)}, "
+        f"on an unseen chip {engineering(outcome.unseen_chip.energy_joule.typical, 'J', digits=4)}"
     )
     for r in found.refused:
         say(f"not on chips: {r.module} as {r.kind}: {r.reason}")
 
 
-def _range(span: dict[str, float], unit: float) -> str:
-    return f"{unit * span['typical']:.3g} ({unit * span['low']:.2g}–{unit * span['high']:.2g})"
+def _range(span: dict[str, float], unit: str) -> str:
+    from equilog.report.units import engineering  # noqa: PLC0415
+
+    low, high = (engineering(span[end], unit, digits=2) for end in ("low", "high"))
+    return f"{engineering(span['typical'], unit)} ({low} to {high})"
 
 
 def _converter(row: dict[str, Any]) -> str:

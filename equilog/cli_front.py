@@ -53,7 +53,7 @@ def front(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")] = False,
 ) -> None:
-    """Train a model for every weight of a regulariser and draw accuracy against energy and displacement.
+    """Train a model for every weight of a regulariser and draw the score against energy and displacement.
 
     Ctrl-C is safe at any moment: the same command goes on. Each point is a run folder: equilog verify makes a circuit
     of the one you choose.
@@ -97,18 +97,18 @@ def _numbers(text: str) -> list[float]:
 
 
 def _table(found: Front) -> Table:
+    from equilog.report.units import score_text  # noqa: PLC0415
+
     made = Table("λ", "ideal", "mean chip", "worst chip", "displacement", "settling", "array", "energy (low–high)")
     for p in found.points:
         star = " ★" if p in found.best else ""
         made.add_row(
             f"{p.weight:g}{star}",
-            f"{100 * p.accuracy_ideal:.2f} %",
-            f"{100 * p.accuracy_mean:.2f} %",
-            f"{100 * p.accuracy_worst:.2f} %",
+            *(score_text(found, score, 2) for score in (p.score_ideal, p.score_mean, p.score_worst)),
             f"{100 * p.displacement_rms:.2f} %",
             f"{1e6 * p.settling_second:.3g} µs",
             f"{1e6 * p.array_watt:.3g} µW",
             f"{1e9 * p.energy_typical_joule:.3g} nJ ({1e9 * p.energy_low_joule:.2g}–{1e9 * p.energy_high_joule:.2g})",
         )
-    made.title = f"{found.task} on {found.hardware}; ★ no other is both more accurate and cheaper"
+    made.title = f"{found.score_name} of {found.task} on {found.hardware}; ★ no other is both more accurate and cheaper"
     return made

@@ -18,7 +18,7 @@ EPILOG = (
     "[bold]Examples[/bold]\n\n"
     "equilog yield runs/digits-rram\n\n"
     "equilog yield runs/digits-rram --chips 200 --age 30d --read-noise 1\n\n"
-    "equilog yield runs/digits-rram --hardware board --accuracy 0.97\n\n"
+    "equilog yield runs/digits-rram --hardware board --threshold 0.97\n\n"
     "equilog yield runs/digits-rram --without programming-error --json | jq .yield_fraction"
 )
 
@@ -26,9 +26,12 @@ EPILOG = (
 def yield_(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as written by: equilog run")],
     chips: Annotated[int, typer.Option(help="How many chips. More than before go on from there.")] = 1000,
-    accuracy: Annotated[
+    threshold: Annotated[
         float | None,
-        typer.Option(help="A chip passes from this accuracy, a fraction. Default: the ideal model's minus 0.01."),
+        typer.Option(
+            help="A chip passes from this accuracy, or up to this error; fractions, or the error's unit. "
+            "Default: one point worse than the ideal model."
+        ),
     ] = None,
     hardware: Annotated[
         str | None, typer.Option(help="Another technology than the run's: a preset or a YAML file.")
@@ -52,7 +55,7 @@ def yield_(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")] = False,
 ) -> None:
-    """Measure a run's model on many chips: accuracy, settling, stability, and how many chips are good enough.
+    """Measure a run's model on many chips: accuracy or error, settling, stability, and how many chips are good enough.
 
     Ctrl-C is safe at any moment: the same command goes on where it stopped.
     """
@@ -79,7 +82,7 @@ def yield_(
                 hardware=hardware,
                 samples=samples,
                 chips=chips,
-                threshold=accuracy,
+                threshold=threshold,
                 folder=out_folder,
                 progress=tell,
             )
@@ -88,8 +91,8 @@ def yield_(
         raise typer.Exit(INTERRUPTED) from None
     if study.measured:
         err.print(
-            f"{study.measured} chips measured: accuracy {study.accuracy_second:.1f} s, stability and settling in time "
-            f"{study.settling_second:.1f} s",
+            f"{study.measured} chips measured: {study.report.score_name} {study.score_second:.1f} s, stability and "
+            f"settling in time {study.settling_second:.1f} s",
             highlight=False,
             soft_wrap=True,
         )

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from equilog.cells import CircuitCell
 from equilog.equilibrium import Auto, EquilibriumLayer
 from equilog.equilibrium.autocast import without_autocast
-from equilog.hardware import Chip, Conditions, Population, ProgrammedLayer, program
+from equilog.hardware import Chip, Conditions, Population, ProgrammedLayer, program_cell
 from equilog.hardware.pairs import Wires
 from equilog.hardware.twin import TwinState, dac, static_system
 
@@ -67,5 +67,5 @@ class HybridDEQ(nn.Module):
     def program(
         self, chip: Chip | Population, conditions: Conditions | None = None, *, wires: Wires = "exact"
     ) -> ProgrammedLayer:
-        """Return the cell as this chip holds it, or all chips of a population; see :func:`equilog.hardware.program`."""
-        return program(self.cell.matrices(), chip, conditions, wires=wires)
+        """Return the cell as this chip holds it, or all chips of a population, as :func:`~equilog.hardware.program`."""
+        return program_cell(self.cell, chip, conditions, wires=wires)

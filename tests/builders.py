@@ -8,7 +8,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from equilog.cells import AffineSystem, CircuitCell, MonotoneWeight, Tanh
+from equilog.cells import AffineSystem, CircuitCell, FixedCoupling, LinearCell, MonotoneWeight, Tanh
 from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, load_spec, program
 from equilog.hardware.technology.spec import spec_from_data
 from equilog.model import HybridDEQ
@@ -23,13 +23,17 @@ def normal(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=generator(seed))
 
 
-def monotone(n: int, norm: float, seed: int, margin: float = 0.3) -> Tensor:
+def monotone(n: int, norm: float, seed: int, margin: float = 0.3, anchored: int = 0) -> Tensor:
     """A monotone weight whose skew part is scaled until ‖W‖₂ is about `norm`; the margin does not change.
 
-    A single state has no skew part: its weight is what the module makes it.
+    A single state has no skew part: its weight is what the module makes it. One for beside a law has as much in the
+    anchored states as elsewhere: as learnt, not as it starts.
     """
     torch.manual_seed(seed)
-    weight = MonotoneWeight(n, margin, scale=0.5, dtype=torch.float64)().detach()
+    module = MonotoneWeight(n, margin, scale=0.5, dtype=torch.float64)
+    beside = MonotoneWeight(n, margin, anchored=anchored, dtype=torch.float64)
+    beside.load_state_dict(module.state_dict())
+    weight = beside().detach()
     symmetric, skew = (weight + weight.T) / 2, (weight - weight.T) / 2
     size = torch.linalg.matrix_norm(skew, 2)
     return symmetric + skew * (norm / size if size > 0 else 0.0)
@@ -66,14 +70,37 @@ NO_MISMATCH = CONTINUOUS | {
 }
 
 
-def matrices(n: int, m: int, seed: int = 0, norm: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
-    return monotone(n, norm, seed), normal(seed + 1, n, m), 0.3 * normal(seed + 2, n)
+def matrices(n: int, m: int, seed: int = 0, norm: float = 2.0, anchored: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    return monotone(n, norm, seed, anchored=anchored), normal(seed + 1, n, m), 0.3 * normal(seed + 2, n)
+
+
+def chain_law(n: int, m: int, law: int, linear: int = 0, seed: int = 0) -> FixedCoupling:
+    """Diffusion along a chain of the `law` leading states of n, lossy, with sources and a constant; some linear."""
+    g = torch.diag(0.5 + torch.rand(law - 1, dtype=torch.float64, generator=generator(seed)), 1)
+    cell = LinearCell.network(g + g.T, torch.full((law,), 0.4, dtype=torch.float64), normal(seed + 1, law, m))
+    held = FixedCoupling.of(LinearCell(cell.weight, cell.input_weight, 0.2 * normal(seed + 2, law)), n - law)
+    return FixedCoupling(held.weight, held.input_weight, held.bias, linear=linear)
+
+
+def poisson_law(side: int) -> LinearCell:
+    """``−Δv = d`` on a square grid with v = 0 around it: the 5-point Laplacian, a drive a node."""
+    path = torch.diag(torch.ones(side - 1, dtype=torch.float64), 1)
+    path, eye = path + path.T, torch.eye(side, dtype=torch.float64)
+    g = torch.kron(path, eye) + torch.kron(eye, path)
+    return LinearCell.network(g, 4 - g.sum(1), torch.eye(side**2, dtype=torch.float64))
 
 
 def layer_of(
-    spec: Spec, n: int, m: int, seed: int = 0, norm: float = 2.0, conditions: Conditions | None = None
+    spec: Spec,
+    n: int,
+    m: int,
+    seed: int = 0,
+    norm: float = 2.0,
+    conditions: Conditions | None = None,
+    fixed: FixedCoupling | None = None,
 ) -> ProgrammedLayer:
-    return program(matrices(n, m, seed, norm), Chip(spec, seed), conditions)
+    held = matrices(n, m, seed, norm, 0 if fixed is None else fixed.anchored)
+    return program(held, Chip(spec, seed), conditions, fixed=fixed)
 
 
 def detector_data(

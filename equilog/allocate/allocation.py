@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equilog.allocate.candidates import CHIP, Candidate, Capacity, Refused, candidates, inputs_met
-from equilog.allocate.formulate import Corner, Situation, nodes_of
+from equilog.allocate.candidates import CHIP, Candidate, Capacity, Refused, as_linked, candidates, inputs_met
+from equilog.allocate.formulate import Corner, Node, Situation, may_link, nodes_of
 from equilog.allocate.front import pareto
 from equilog.allocate.graph import trace
-from equilog.allocate.price import settling_work
+from equilog.allocate.price import AnalogPrice, settling_work
 from equilog.allocate.problem import Cost, Crossings, Limits, Problem, crossings, evaluate
 from equilog.allocate.programme import Optimum, Programme
 from equilog.allocate.recount import Recount, recount
@@ -38,10 +38,11 @@ class Outcome:
 
     Attributes:
         ideal: score of the original model there.
-        predicted: that, less the losses of the chosen layers.
+        predicted: that, less the losses of the chosen layers. Gains count as none: they are luck more often than not.
         happened: on unseen chips.
-        same_chip: recount on the chip that costs were measured on.
-        unseen_chip: recount on an unseen one.
+        same_chip: recount on the chip and the inputs that costs were measured on: the prediction to rounding, unless
+            an equilibrium reads voltages and is read by ADCs, whose share of its power is that of playing DACs.
+        unseen_chip: recount on an unseen chip, with what its layers get there.
     """
 
     ideal: float
@@ -99,9 +100,22 @@ class Allocation:
         return crossings(self.problem, self.optimum.choice)
 
     @property
+    def reported(self) -> tuple[int, ...]:
+        """Nodes behind which ADCs stand."""
+        chosen = (v.options[o] for v, o in zip(self.problem.vertices, self.optimum.choice))
+        always = {k for k, option in enumerate(chosen) if option.kind != "digital" and not option.analog_out}
+        return tuple(sorted(always | self.crossings.to_digital))
+
+    @property
+    def all_digital(self) -> tuple[Situation, tuple[int, ...]]:
+        """The situation without pins, and the choice in it that computes all of it digitally."""
+        return Situation(**(self.situation.__dict__ | {"pinned": {}})), (0,) * len(self.situation.nodes)
+
+    @property
     def digital(self) -> Cost:
         """Cost of computing all of it digitally, at typical values; pins are not asked."""
-        return evaluate(*_all_digital(self.situation))
+        free, choice = self.all_digital
+        return evaluate(free.problem(), choice)
 
     def span(self, resource: str, choice: tuple[int, ...] | None = None) -> Span:
         """Return the range of a resource of a choice, the chosen one unless given."""
@@ -146,7 +160,7 @@ class Allocation:
             counted = recount(split, of.spec, of.target, sample, None)
             return Outcome(ideal, ideal, happened, counted, counted)
         happened = score_on(split, range(UNSEEN, UNSEEN + chips), x, labels, self.score, self.conditions)
-        same = recount(split, of.spec, of.target, sample, CHIP)
+        same = recount(split, of.spec, of.target, sample, CHIP, inputs="ideal")
         unseen = recount(split, of.spec, of.target, sample, UNSEEN)
         return Outcome(ideal, ideal - self.optimum.cost.loss, happened, same, unseen)
 
@@ -219,6 +233,8 @@ def allocate(
     clock.lap("trace")
     tell("pricing what could be analog")
     found, refused = candidates(made, graph, spec, measuring[0], capacity, cells)
+    nodes = nodes_of(graph, found)
+    linked = _linked(made, nodes, found, spec, measuring[0]) if links else {}
     clock.lap("price")
     ideal = score(made, measuring[0], measuring[1], by)
     measured, seeds = {}, range(CHIP, CHIP + chips)
@@ -229,7 +245,7 @@ def allocate(
     tell("solving")
     losses = {key: max(0.0, ideal - on.mean) for key, on in measured.items()}
     situation = Situation(
-        graph, nodes_of(graph, found), found, _settling(made, measuring[0], spec), losses, spec, target, links,
+        graph, nodes, found, _settling(made, measuring[0], spec), losses, spec, target, linked,
         _pins(pin or {}, found, refused),
     )  # fmt: skip
     problem = situation.problem()
@@ -277,6 +293,18 @@ def _halves(model: nn.Module, x: Any, labels: Tensor | None) -> tuple[Any, Any]:
     return tuple((tuple(t[part] for t in inputs), wanted[part]) for part in (even, odd))  # type: ignore[return-value]
 
 
+def _linked(
+    model: nn.Module, nodes: list[Node], found: list[Candidate], spec: Spec, sample: tuple[Any, ...]
+) -> dict[tuple[str, str], AnalogPrice]:
+    prices = {}
+    for node in nodes:
+        for c in (c for c in found if c.module == node.module):
+            source = node.inputs[range(len(node.inputs))[c.heard]]
+            if may_link(nodes, found, source, node, c) and (priced := as_linked(c, model, spec, sample)) is not None:
+                prices[c.module, c.kind] = priced
+    return prices
+
+
 def _settling(model: nn.Module, sample: tuple[Any, ...], spec: Spec) -> dict[str, Any]:
     found: dict[str, nn.Module] = {n: m for n, m in model.named_modules() if isinstance(m, Settling)}
     if not found:
@@ -300,8 +328,3 @@ def _pins(pin: Mapping[str, str], found: list[Candidate], refused: list[Refused]
             reason = f": {why}" if why else f"; expected one of: {', '.join(can.get(name, ['digital']))}"
             raise UserError(f"layer {name!r} cannot be pinned to {kind!r}{reason}")
     return dict(pin)
-
-
-def _all_digital(situation: Situation) -> tuple[Problem, tuple[int, ...]]:
-    free = Situation(**(situation.__dict__ | {"pinned": {}}))
-    return free.problem(), (0,) * len(situation.nodes)

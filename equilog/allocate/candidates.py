@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from equilog.allocate.graph import Operation
-from equilog.allocate.price import AnalogPrice, Unpriceable, price
+from equilog.allocate.price import AnalogPrice, price
 from equilog.allocate.split import build
 from equilog.allocate.stages import Settling
 from equilog.conversion import ConversionWarning
@@ -35,10 +36,10 @@ class Capacity(Strict):
     A crossbar reads all its inputs at once: a layer needs a tile that has as many, rows of outputs may be on several.
     """
 
-    tile_outputs: int | None = None
-    tile_inputs: int | None = None
-    tiles: int | None = None
-    neurons: int | None = None
+    tile_outputs: int | None = Field(default=None, ge=1)
+    tile_inputs: int | None = Field(default=None, ge=1)
+    tiles: int | None = Field(default=None, ge=0)
+    neurons: int | None = Field(default=None, ge=0)
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,26 @@ def candidates(
                 continue
             try:
                 found.append(_candidate(model, spec, sample, capacity, name, kind, follows))
-            except (UserError, Unpriceable) as error:
+            except UserError as error:
                 refused.append(Refused(name, kind, str(error)))
     return found, refused
+
+
+def as_linked(candidate: Candidate, model: nn.Module, spec: Spec, sample: tuple[Any, ...]) -> AnalogPrice | None:
+    """Return what a candidate takes where it reads voltages of another crossbar; None if it comes to no rest then."""
+    made = build(model, spec, {candidate.module: candidate.kind}, sample, read=[candidate.module])
+    try:
+        return _priced(made, candidate.module, spec, sample)
+    except UserError:
+        return None
+
+
+def _priced(made: nn.Module, name: str, spec: Spec, sample: tuple[Any, ...]) -> AnalogPrice:
+    layer = made.get_submodule(name)
+    if not isinstance(layer, OnChip):
+        raise UserError("it does not become a layer on a chip")
+    (met,) = inputs_met(made, {name: layer}, sample).values()
+    return price(layer, met, len(sample[0]), Chip(layer.spec, part_seed(CHIP, name)), spec)
 
 
 def _reasons(site: Site | None, module: nn.Module, follows: str | None, named: bool) -> Mapping[str, str]:
@@ -151,11 +169,7 @@ def _candidate(
             made = build(model, spec, {name: kind}, sample)
         except ConversionWarning as reason:
             raise UserError(str(reason)) from None
-    layer = made.get_submodule(name)
-    if not isinstance(layer, OnChip):
-        raise UserError("it does not become a layer on a chip")
-    (met,) = inputs_met(made, {name: layer}, sample).values()
-    priced = price(layer, met, len(sample[0]), Chip(spec, part_seed(CHIP, name)), spec)
+    priced, layer = _priced(made, name, spec, sample), made.get_submodule(name)
     rows, columns = priced.crossbar
     if capacity.tile_inputs is not None and columns > capacity.tile_inputs:
         raise UserError(f"it has {columns} inputs, a tile has {capacity.tile_inputs}")

@@ -1,14 +1,14 @@
 """From operations, candidates and prices to the problem that is solved: what each costs, and what each crossing.
 
 One thing happens after the other: latency is the sum. A chip's layer draws its power from the DACs' start to the ADCs'
-end. DACs and ADCs fetch and write their numbers in the digital computer's memory. Costs are taken at one corner of
-their ranges: low, typical or high.
+end, and the digital computer its standing power meanwhile. DACs and ADCs fetch and write their numbers in the
+computer's memory. Costs are taken at one corner of their ranges: low, typical or high.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 from equilog.allocate.candidates import Candidate
@@ -89,7 +89,7 @@ class Situation:
         settling: digital work of equilibria, by module.
         losses: accuracy lost by module and kind.
         spec, target: the technology and the computer.
-        links: whether voltages may go from crossbar to crossbar.
+        linked: of layers that may read voltages of another crossbar, by module and kind: what they take then.
         pinned: kinds by module.
     """
 
@@ -100,7 +100,7 @@ class Situation:
     losses: Mapping[tuple[str, str], float]
     spec: Spec
     target: DigitalTarget
-    links: bool
+    linked: Mapping[tuple[str, str], AnalogPrice]
     pinned: Mapping[str, str]
 
     def kinds(self, node: Node) -> list[str]:
@@ -122,9 +122,30 @@ class Situation:
             works += (self.settling[op.module or ""],) if op.works is None else op.works
         return tuple(works)
 
+    def alone(self, node: Node, option: Option) -> Cost:
+        """Return what one of a node's options takes at typical values without its converters."""
+        if option.kind == "digital" or option.analog_out:
+            return option.cost
+        adc = _Writer(self, "typical").reading(self.candidate(node, option.kind).price, option.cost.area_m2 > 0)
+        return _less(option.cost, adc)
+
     def problem(self, corner: Corner = "typical") -> Problem:
         """Return the problem."""
         return _Writer(self, corner).problem()
+
+
+def may_link(nodes: list[Node], found: list[Candidate], source: int, node: Node, made: Candidate) -> bool:
+    """Return whether a layer could read voltages of node `source`, should it give any: as one row, both used once."""
+    giver = nodes[source]
+    gives = any(c.module == giver.module and c.price.analog_out for c in found)
+    row = made.price.vectors == 1 and made.price.listens.startswith("rows")
+    once = all(sum(n.module == m.module for n in nodes) == 1 for m in (node, giver))
+    return row and once and gives
+
+
+def _less(whole: Cost, part: Cost) -> Cost:
+    """Return the difference, where rounding could leave it below zero."""
+    return Cost(*(max(0.0, a - b) for a, b in zip(astuple(whole), astuple(part))))
 
 
 class _Writer:
@@ -156,38 +177,35 @@ class _Writer:
 
     def _analog(self, k: int, node: Node, o: int, kind: str, first: bool) -> Option:
         made = self.of.candidate(node, kind)
-        p, spec = made.price, self.of.spec
-        heard = range(len(node.inputs))[made.heard]
-        listens = [f"{p.listens}{self._wire(node, slot)}" for slot in range(len(node.inputs))]
-        reads = tuple(listens[slot] if slot == heard else UNUSED for slot in range(len(node.inputs)))
-        enter = tuple(
-            self._cost(p.watt * spec.dac.conversion_second * p.vectors) if slot == heard else Cost()
-            for slot in range(len(node.inputs))
-        )
-        on = Span.of(p.settle_second) * p.vectors
-        own = self._cost(p.watt * on, on) + self._computed((p.digital,))
+        p, inputs = made.price, len(node.inputs)
+        heard = range(inputs)[made.heard]
+        source, form = node.inputs[heard], f"{p.listens}{self._wire(node, heard)}"
+        own, leave = self._on(p), self.reading(p, first)
+        if not p.analog_out:  # nobody could take voltages from it: its ADCs are part of it
+            own, leave = own + leave, Cost()
+        played_to = self._cost(p.watt * self.of.spec.dac.conversion_second * p.vectors)
+        if (q := self.of.linked.get((made.module, kind))) is not None:
+            # Other voltages at its columns take other power: what both ways have in common is its own. The reader
+            # has a sample-and-hold at every column anyway.
+            by_dac, by_link = own, self._on(q) + (Cost() if p.analog_out else self.reading(q, first))
+            own = Cost(*map(min, astuple(by_dac), astuple(by_link)))
+            played_to = played_to + _less(by_dac, own)
+            self.direct[k, heard, o] = _less(by_link, own)
+        own = own + self._computed((p.digital,))
         if kind == "product" and len(node.operations) > 1:  # the activation behind it stays digital
             own = own + self._computed(self.of.graph[node.operations[1]].works or ())
         if first:
             loss = self.of.losses[made.module, kind]
-            own = own + self._cost(area=p.area_m2) + Cost(loss=loss, tiles=made.tiles, neurons=p.neurons)
-        leave = self._read(p, first)
-        if not p.analog_out:
-            own, leave = own + leave, Cost()
-        source = node.inputs[heard]
-        self.dac.setdefault((source, reads[heard]), self._played(p, first))
-        if self._linked(source, node, made):
-            # The reader has a sample-and-hold at every column anyway, and its power and area are the layer's.
-            self.direct[k, heard, o] = Cost()
+            own = own + self._cost(p.programming, area=p.area_m2) + Cost(loss=loss, tiles=made.tiles, neurons=p.neurons)
+        self.dac.setdefault((source, form), self._played(p, first))
+        reads = tuple(form if slot == heard else UNUSED for slot in range(inputs))
+        enter = tuple(played_to if slot == heard else Cost() for slot in range(inputs))
         return Option(kind, own, reads, enter, p.analog_out, leave)
 
-    def _linked(self, source: int, node: Node, made: Candidate) -> bool:
-        """Whether the layer could read voltages of that node, should it give any: as one row, both used once."""
-        giver = self.of.nodes[source]
-        gives = any(c.module == giver.module and c.price.analog_out for c in self.of.found)
-        row = made.price.vectors == 1 and made.price.listens.startswith("rows")
-        once = all(sum(n.module == m.module for n in self.of.nodes) == 1 for m in (node, giver))
-        return self.of.links and row and once and gives
+    def _on(self, p: AnalogPrice) -> Cost:
+        """Return what a layer takes between its DACs and its ADCs."""
+        on = Span.of(p.settle_second) * p.vectors
+        return self._waited(p.watt * on, on)
 
     def _wire(self, node: Node, slot: int) -> str:
         operation, position = node.slots[slot]
@@ -198,18 +216,23 @@ class _Writer:
         dac, numbers = self.of.spec.dac, p.columns * p.vectors
         energy = Span.of(dac.energy_joule) * numbers
         area = Span.of(self.process.dac_m2) * p.columns if first else None
-        return self._cost(energy, Span.of(dac.conversion_second) * p.vectors, area) + self._computed(moved(numbers))
+        return self._waited(energy, Span.of(dac.conversion_second) * p.vectors, area) + self._computed(moved(numbers))
 
-    def _read(self, p: AnalogPrice, first: bool) -> Cost:
+    def reading(self, p: AnalogPrice, first: bool) -> Cost:
+        """Return what a layer's ADCs take, with its own power meanwhile; their area, if it is the module's first."""
         adc, numbers = self.of.spec.adc, p.outputs * p.vectors
         time = Span.of(adc.conversion_second) * p.vectors
         energy = Span.of(adc.energy_joule) * numbers + p.watt * time
         area = Span.of(self.process.adc_m2) * p.outputs if first else None
-        return self._cost(energy, time, area) + self._computed(moved(numbers))
+        return self._waited(energy, time, area) + self._computed(moved(numbers))
 
     def _computed(self, works: tuple[Work, ...]) -> Cost:
         target = self.of.target
         return self._cost(digital_joule(works, target), digital_second(works, target))
+
+    def _waited(self, energy: Span, time: Span, area: Span | None = None) -> Cost:
+        """Return the cost of what chips do while the computer stands by."""
+        return self._cost(energy + time * self.of.target.standing_watt, time, area)
 
     def _cost(self, energy: Span | None = None, latency: Span | None = None, area: Span | None = None) -> Cost:
         return Cost(*(0.0 if span is None else getattr(span, self.corner) for span in (energy, latency, area)))

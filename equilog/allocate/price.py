@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from equilog.conversion.layers import Equilibrium, OnChip, Product, ProductConv2d
 from equilog.cost.analog import activation_watt, amplifier_watt, array_watt, bias_watt, detector_watt
 from equilog.cost.digital import DigitalTarget, Work, equilibrium_work
+from equilog.cost.inference import Use
 from equilog.cost.process import Process, process_of
 from equilog.cost.span import Span, total
-from equilog.hardware import Chip, ProgrammedLayer, Spec, program
+from equilog.hardware import Chip, ProgrammedLayer, Spec, program, program_cell, without
 from equilog.hardware.rest import at_rest
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import dac
+from equilog.names import UserError
 
 SAMPLES = 32
 """inputs that a layer settles in time for"""
@@ -25,7 +27,7 @@ ROWS = 1024
 LONGEST_TAU = 200
 
 
-class Unpriceable(Exception):
+class Unpriceable(UserError):
     """A layer that this technology cannot be charged for; the message says why."""
 
 
@@ -39,7 +41,8 @@ class AnalogPrice:
         outputs: numbers that ADCs report of each.
         listens: the format that the DACs play.
         watt: of everything that is on, converters apart, from the DACs' start to the ADCs' end.
-        settle_second: between them, each.
+        settle_second: between them, each; with the detector's hold.
+        programming: of all its devices, the share of one inference.
         area_m2: of the layer without its converters.
         digital: what is computed beside it: a product's bias, a sigmoid's shift.
         analog_out: whether its outputs are voltages that another crossbar could read.
@@ -53,6 +56,7 @@ class AnalogPrice:
     listens: str
     watt: Span
     settle_second: float
+    programming: Span
     area_m2: Span
     digital: Work
     analog_out: bool
@@ -84,8 +88,7 @@ def price(layer: OnChip, met: Tensor, batch: int, chip: Chip, spec: Spec) -> Ana
 def _equilibrium(layer: Equilibrium, met: Tensor, batch: int, chip: Chip, spec: Spec) -> AnalogPrice:
     drive = layer.parameterize(met.to(layer.cell.bias.dtype)).double()
     vectors = len(drive) // batch
-    w, u, b = (m.double() for m in layer.cell.matrices())
-    held = program((w, u, b), chip)
+    held = program_cell(layer.cell, chip, dtype=torch.float64)
     played = dac(held, drive[:: max(1, len(drive) // SAMPLES)][:SAMPLES])
     try:
         rest = at_rest(held, played)
@@ -96,18 +99,22 @@ def _equilibrium(layer: Equilibrium, met: Tensor, batch: int, chip: Chip, spec: 
         raise Unpriceable(f"on chip {chip.seed} it does not settle within {LONGEST_TAU} time constants")
     array = Span.of(array_watt(held, rest.p, rest.z, played))
     process, n, m = process_of(spec), held.states, held.drives
+    hold = 0.0 if held.spec.detector is None else float(held.spec.detector.hold_second)
+    law = layer.cell.fixed is not None
     plain = layer.readout.gain == 1 and layer.readout.shift == 0
     return AnalogPrice(
         vectors=vectors,
         columns=m,
         outputs=n,
-        listens=f"rows of {m}",
+        # What a law is given is not to be rescaled, and its linear states exceed a link: it keeps its own converters.
+        listens=f"drives of a law, {m}" if law else f"rows of {m}",
         watt=total([amplifier_watt(held), activation_watt(held), detector_watt(held), bias_watt(held), array]),
-        settle_second=longest,
+        settle_second=longest + hold,
+        programming=_programming(spec, n * (n + m + 1)),
         area_m2=_area(held, process, n * (n + m + 1), activations=True),
         digital=Work(macs=0 if plain else n * vectors, fetched_numbers=0, steps=0),
         # A state leaves as a voltage only if nothing is to be computed with it, and waits for nothing.
-        analog_out=plain and vectors == 1,
+        analog_out=plain and vectors == 1 and not law,
         crossbar=(n, n + m + 1),
         neurons=n,
     )
@@ -137,7 +144,8 @@ def _product(layer: Product, met: Tensor, batch: int, chip: Chip, spec: Spec) ->
     full = float(layer.output_scale) * float(weight.abs().max()) * float(spec.activation.v_scale_volt)
     scaled = weight * (float(spec.adc.full_scale_volt) / full)
     nothing = weight.new_zeros(outputs, outputs)
-    held = program((nothing, scaled, nothing[0]), chip)
+    # Wires are left out of its power as they are of what it computes.
+    held = program((nothing, scaled, nothing[0]), Chip(without(chip.spec, "wires"), chip.seed))
     product = played @ scaled.T
     array = Span.of(array_watt(held, product, torch.zeros_like(product), played))
     devices = slice(outputs, outputs + columns)
@@ -153,6 +161,7 @@ def _product(layer: Product, met: Tensor, batch: int, chip: Chip, spec: Spec) ->
         watt=total([amplifier_watt(held), bias_watt(held), array]),
         # A single pole comes within half a code of the ADC after ln 2^(b+1) of its time constants.
         settle_second=math.log(2 ** (int(spec.adc.bits) + 1)) * (held.time_constant_second + closed),
+        programming=_programming(spec, outputs * columns),
         area_m2=_area(held, process, outputs * columns, activations=False),
         digital=Work(macs=bias, fetched_numbers=bias and outputs, weight_numbers=bias and outputs, steps=0),
         analog_out=False,
@@ -176,6 +185,11 @@ def _area(held: ProgrammedLayer, process: Process, pairs: int, *, activations: b
         if held.spec.detector is not None:
             parts.append((Span.of(process.comparator_m2) * 2 + Span.of(process.sample_hold_m2)) * n)
     return total(parts)
+
+
+def _programming(spec: Spec, pairs: int) -> Span:
+    write = spec.crossbar.write_joule
+    return Span.of(0.0 if write is None else write) * (2 * pairs) / Use().inferences_per_programming
 
 
 def half_code(spec: Spec) -> float:

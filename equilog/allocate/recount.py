@@ -1,14 +1,14 @@
 """What a split took when it ran, counted from the running network alone: no graph, no programme.
 
 Every layer on a chip is watched. Its DACs play once for all layers that are given the same numbers in memory in the
-same format; its power and settling are measured again, on the chip it runs on, under the inputs it gets there. All else
-that PyTorch runs is counted as it is dispatched.
+same format; its power and settling are measured again, on the chip it runs on. All else that PyTorch runs is counted as
+it is dispatched.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,14 @@ class Recount:
 
 
 @torch.no_grad()
-def recount(split: nn.Module, spec: Spec, target: DigitalTarget, sample: tuple[Any, ...], seed: int | None) -> Recount:
+def recount(
+    split: nn.Module,
+    spec: Spec,
+    target: DigitalTarget,
+    sample: tuple[Any, ...],
+    seed: int | None,
+    inputs: Literal["chip", "ideal"] = "chip",
+) -> Recount:
     """Run a split on a chip and count.
 
     Args:
@@ -52,12 +59,18 @@ def recount(split: nn.Module, spec: Spec, target: DigitalTarget, sample: tuple[A
         target: the digital computer.
         sample: inputs; powers are means over them, the counts are of the first.
         seed: the chip; None for a split that needs none.
+        inputs: under which power and settling are measured: those that a layer gets on the chip, behind the errors of
+            others, or those of the ideal network, as prices are.
+
+    Raises:
+        Unpriceable: if a layer does not come to rest on that chip.
     """
+    watch = _Watch(split)
+    ideal = inputs_met(split, watch.layers, sample)
     if seed is not None:
         set_chip(split, seed)
-    watch = _Watch(split)
     try:
-        met = inputs_met(split, watch.layers, sample)
+        met = inputs_met(split, watch.layers, sample) if inputs == "chip" else ideal
         prices = {
             name: price(layer, met[name], len(sample[0]), layer.chip, spec)
             for name, layer in watch.layers.items()
@@ -123,7 +136,8 @@ def _added(
     target: DigitalTarget,
 ) -> Recount:
     works = list(computed)
-    energy, latency = [], []
+    energy = [prices[name].programming for name in dict.fromkeys(name for name, _ in watch.calls) if name in prices]
+    chips: list[Span] = []
     dacs = adcs = 0
     played: set[object] = set()
     for name, given in watch.calls:
@@ -141,18 +155,19 @@ def _added(
                 played.add(bank)
                 dacs += p.columns * p.vectors
                 energy.append(Span.of(spec.dac.energy_joule) * (p.columns * p.vectors))
-                latency.append(Span.of(spec.dac.conversion_second) * p.vectors)
+                chips.append(Span.of(spec.dac.conversion_second) * p.vectors)
                 works.append(Work(macs=0, fetched_numbers=p.columns * p.vectors, steps=0))
-        latency.append(Span.of(p.settle_second) * p.vectors)
+        chips.append(Span.of(p.settle_second) * p.vectors)
         if layer.spec.adc.bits == spec.adc.bits:
             on = on + spec.adc.conversion_second
             adcs += p.outputs * p.vectors
             energy.append(Span.of(spec.adc.energy_joule) * (p.outputs * p.vectors))
-            latency.append(Span.of(spec.adc.conversion_second) * p.vectors)
+            chips.append(Span.of(spec.adc.conversion_second) * p.vectors)
             works.append(Work(macs=0, fetched_numbers=p.outputs * p.vectors, steps=0))
         energy.append(p.watt * on * p.vectors)
         works.append(p.digital)
+    energy.append(total(chips) * target.standing_watt)  # the computer waits
     energy += [work.energy_joule(target) for work in works]
-    latency += [work.latency_second(target) for work in works]
+    latency = [*chips, *(work.latency_second(target) for work in works)]
     macs, activations = sum(w.macs for w in works), sum(w.activations for w in works)
     return Recount(total(energy), total(latency), dacs, adcs, macs, activations)

@@ -1,7 +1,7 @@
 """How much accuracy each layer costs, measured: it alone on chips of the twin, everything else ideal.
 
-The programme adds these losses up. That assumes that errors of different layers neither cancel nor make each other
-worse; running the whole split on other chips and other data shows how far that held.
+The programme adds these losses up, those below zero as zero. That assumes that errors of different layers neither
+cancel nor make each other worse; running the whole split on other chips and other data shows how far that held.
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ AT_ONCE = 1000
 
 
 def right_class(output: Tensor, labels: Tensor) -> Tensor:
-    """Return 1 where the largest output is the label's, shape ``(batch,)``."""
+    """Return 1 where the largest output is the label's, shape ``(batch,)``.
+
+    Raises:
+        UserError: unless outputs are ``(batch, classes)`` and labels ``(batch,)``.
+    """
+    if output.ndim != 2 or labels.ndim != 1:
+        raise UserError(
+            f"outputs of shape {tuple(output.shape)} and labels of shape {tuple(labels.shape)}: accuracy needs "
+            "(batch, classes) and (batch,); give a score(output, labels) of your own for anything else"
+        )
     return (output.argmax(1) == labels).double()
 
 
@@ -93,9 +102,15 @@ def answers(model: nn.Module, x: tuple[Any, ...]) -> Tensor:
     """Return the classes that a model chooses itself: labels where none are given.
 
     Raises:
-        UserError: if its outputs are not ``(batch, classes)``.
+        UserError: if it cannot be called with the inputs, or its outputs are not ``(batch, classes)``.
     """
-    output = model(*x)
+    try:
+        output = model(*x)
+    except Exception as error:
+        raise UserError(
+            f"{type(model).__name__} cannot be called with inputs of shape {[tuple(t.shape) for t in x]}: "
+            f"{type(error).__name__}: {error}"
+        ) from None
     if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
         what = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise UserError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from equilog.allocate.allocation import Allocation, Outcome
+from equilog.allocate.formulate import Situation
+from equilog.allocate.problem import evaluate
 from equilog.allocate.recount import Recount
 from equilog.cost.span import Span
 
@@ -49,7 +51,10 @@ def summary(found: Allocation, outcome: Outcome | None = None) -> dict[str, Any]
 
 
 def layers(found: Allocation) -> list[dict[str, Any]]:
-    """Return every vertex in the graph's order: what it is, what it became, and what each option takes by itself."""
+    """Return every vertex in the graph's order: what it is, what it became, and what each option takes.
+
+    Without converters, which may be shared or left out: see :func:`conversions`.
+    """
     rows = []
     for k, (node, o) in enumerate(zip(found.situation.nodes, found.optimum.choice)):
         options = found.problem.vertices[k].options
@@ -66,9 +71,9 @@ def layers(found: Allocation) -> list[dict[str, Any]]:
                 "options": [
                     {
                         "kind": option.kind,
-                        "energy_joule": option.cost.energy_joule,
-                        "latency_second": option.cost.latency_second,
-                        "area_m2": option.cost.area_m2,
+                        "energy_joule": alone.energy_joule,
+                        "latency_second": alone.latency_second,
+                        "area_m2": alone.area_m2,
                     }
                     | (
                         {
@@ -79,7 +84,7 @@ def layers(found: Allocation) -> list[dict[str, Any]]:
                         if option.kind in measured
                         else {}
                     )
-                    for option in options
+                    for option, alone in zip(options, (found.situation.alone(node, option) for option in options))
                 ],
             }
         )
@@ -90,7 +95,7 @@ def conversions(found: Allocation) -> list[dict[str, Any]]:
     """Return every conversion and every link of the choice, by the layer whose result it is."""
     nodes, cross = found.situation.nodes, found.crossings
     rows: list[dict[str, Any]] = []
-    for k in sorted(cross.to_digital):
+    for k in found.reported:
         rows.append({"of": nodes[k].label, "by": "ADC", "for": []})
     for k, form in sorted(cross.played):
         readers = [nodes[w].label for w, slot in sorted(cross.entered) if _reads(found, w, slot) == (k, form)]
@@ -98,6 +103,31 @@ def conversions(found: Allocation) -> list[dict[str, Any]]:
     for w, slot in sorted(cross.linked):
         rows.append({"of": nodes[nodes[w].inputs[slot]].label, "by": "link", "for": [nodes[w].label]})
     return rows
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of the energy of one inference: an operation, or all converters."""
+
+    name: str
+    joule: float
+    analog: bool
+
+
+CONVERTERS, REST = "converters", "everything else"
+
+
+def energy_parts(of: Situation, choice: tuple[int, ...]) -> list[Part]:
+    """Return what takes a choice's energy at typical values: operations in the graph's order, converters last.
+
+    A layer's power while its converters work is the converters'.
+    """
+    problem, parts = of.problem(), dict[tuple[str, bool], float]()
+    for node, vertex, o in zip(of.nodes, problem.vertices, choice):
+        key = node.label, vertex.options[o].kind != "digital"
+        parts[key] = parts.get(key, 0.0) + of.alone(node, vertex.options[o]).energy_joule
+    parts[CONVERTERS, True] = evaluate(problem, choice).energy_joule - sum(parts.values())
+    return [Part(name, joule, analog) for (name, analog), joule in parts.items() if joule > 0]
 
 
 def _reads(found: Allocation, w: int, slot: int) -> tuple[int, str]:

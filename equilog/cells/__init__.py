@@ -1,10 +1,11 @@
 """What settles: the maps whose fixed point is wanted, and weights that keep it unique."""
 
-from equilog.cells.activation import Activation, Linear, ReLU, Tanh
+from equilog.cells.activation import Activation, Linear, Mixed, ReLU, Tanh
 from equilog.cells.certificate import Certificate, Verdict, certify
 from equilog.cells.circuit_cell import CircuitCell
 from equilog.cells.contractive import ContractiveConv2d, ContractiveWeight
 from equilog.cells.curve import Curve, MonotoneSpline, OutsideCurveError, check_inside
+from equilog.cells.fixed import FixedCoupling, fixed_of, total_of
 from equilog.cells.linear_cell import Cubic, CubicCell, LinearCell
 from equilog.cells.monotone import MonotoneConv2d, MonotoneWeight
 from equilog.cells.symmetric import SymmetricConv2d, SymmetricWeight
@@ -20,8 +21,10 @@ __all__ = [
     "Cubic",
     "CubicCell",
     "Curve",
+    "FixedCoupling",
     "Linear",
     "LinearCell",
+    "Mixed",
     "MonotoneConv2d",
     "MonotoneSpline",
     "MonotoneWeight",
@@ -33,4 +36,6 @@ __all__ = [
     "Verdict",
     "certify",
     "check_inside",
+    "fixed_of",
+    "total_of",
 ]

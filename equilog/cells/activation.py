@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -93,15 +93,62 @@ class Linear:
         return self.d.expand_as(p)
 
 
+@dataclass(frozen=True)
+class Mixed:
+    """``z = gain * [x_1 … x_d, φ(x_{d+1}) …]``, ``x = p − shift``: leading neurons without an activation.
+
+    Attributes:
+        linear: d, how many.
+        of: φ of the others, elementwise, the same for all: with no gain, shift or rail of its own.
+        gain, shift, rail: of all neurons, as of :class:`Tanh`.
+
+    Raises:
+        ValueError: for a negative d, or a φ with tensors in it.
+    """
+
+    linear: int
+    of: Activation = field(default_factory=Tanh)
+    gain: Tensor | float = 1.0
+    shift: Tensor | float = 0.0
+    rail: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.linear < 0:
+            raise ValueError(f"linear = {self.linear}: expected 0 or more states without an activation")
+        if any(isinstance(value, Tensor) for value in vars(self.of).values()):
+            raise ValueError("an activation shared by neurons has no gain and shift of its own: give them to Mixed")
+
+    def __call__(self, p: Tensor) -> Tensor:
+        """Map pre-activations ``p`` to states of the same shape."""
+        x = self.entering(p)
+        z = torch.cat([x[..., : self.linear], self.of(x[..., self.linear :])], dim=-1)
+        return z if isinstance(self.gain, float) and self.gain == 1.0 else self.gain * z
+
+    def slope(self, p: Tensor) -> Tensor:
+        """Return the derivative ``dz/dp``, elementwise, same shape as ``p``; 0 beyond the rails."""
+        x = self.entering(p)
+        slope = torch.cat([torch.ones_like(x[..., : self.linear]), self.of.slope(x[..., self.linear :])], dim=-1)
+        if self.rail < math.inf:
+            slope = torch.where(p.abs() < self.rail, slope, 0.0)
+        return slope if isinstance(self.gain, float) and self.gain == 1.0 else self.gain * slope
+
+    def entering(self, p: Tensor) -> Tensor:
+        """Return x: ``p`` within the rails, less every neuron's own shift."""
+        if self.rail < math.inf:
+            p = hardtanh(p, -self.rail, self.rail)
+        return p if isinstance(self.shift, float) and self.shift == 0.0 else p - self.shift
+
+
 def lightened(activation: Activation, weight: Tensor) -> tuple[Activation, Tensor]:
     """Return an activation and a weight of the same ``Wφ(p)`` that a solver evaluates faster.
 
     The gains of neurons go into the columns of the weight, unless they differ from sample to sample; rails that tanh
     does not feel, to within the rounding of the weight's precision, are left out.
     """
-    if type(activation) is not Tanh:
+    if type(activation) not in (Tanh, Mixed):
         return activation, weight
-    if activation.rail < math.inf and _saturates(activation, weight.dtype):
+    assert isinstance(activation, Tanh | Mixed)
+    if type(activation) is Tanh and activation.rail < math.inf and _saturates(activation, weight.dtype):
         activation = replace(activation, rail=math.inf)
     gain = activation.gain
     if isinstance(gain, Tensor) and (gain.ndim < 2 or (gain.ndim == weight.ndim == 3 and gain.shape[1] == 1)):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from equilog.cells.activation import Activation
+from equilog.cells.activation import Activation, Mixed
 
 MAX_POINTS = 1000
 """Every activation block of the netlist holds the whole spline: more points only make the simulator slow."""
@@ -129,18 +129,19 @@ class Curve:
 
     def __call__(self, p: Tensor) -> Tensor:
         """Map pre-activations ``p`` to states of the same shape."""
-        return self._scaled(self.spline(self._shifted(p)))
+        return self._scaled(self.spline(self.entering(p)))
 
     def slope(self, p: Tensor) -> Tensor:
         """Return the derivative ``dz/dp``, elementwise, same shape as ``p``; 0 beyond the measured points and rails."""
-        slope = self._scaled(self.spline.slope(self._shifted(p)))
+        slope = self._scaled(self.spline.slope(self.entering(p)))
         return slope if self.rail == math.inf else torch.where(p.abs() < self.rail, slope, 0.0)
 
     def outside(self, p: Tensor) -> Tensor:
         """Return whether each neuron's input lies beyond the measured points, its own offset counted; like ``p``."""
-        return self.spline.outside(self._shifted(p))
+        return self.spline.outside(self.entering(p))
 
-    def _shifted(self, p: Tensor) -> Tensor:
+    def entering(self, p: Tensor) -> Tensor:
+        """Return what the spline sees: ``p`` within the rails, less every neuron's own shift."""
         if self.rail < math.inf:
             p = p.clamp(-self.rail, self.rail)
         return p if isinstance(self.shift, float) and self.shift == 0.0 else p - self.shift
@@ -149,8 +150,27 @@ class Curve:
         return z if isinstance(self.gain, float) and self.gain == 1.0 else self.gain * z
 
 
+def curve_in(activation: Activation) -> Curve | None:
+    """Return the measured curve of an activation, or of the neurons that have one; None if there is none."""
+    of = activation.of if isinstance(activation, Mixed) else activation
+    return of if isinstance(of, Curve) else None
+
+
+def outside(activation: Activation, p: Tensor) -> Tensor:
+    """Return whether each neuron's input lies where its activation was never measured; boolean, like ``p``."""
+    if isinstance(activation, Curve):
+        return activation.outside(p)
+    beyond = torch.zeros_like(p, dtype=torch.bool)
+    curve = curve_in(activation)
+    if curve is not None:
+        assert isinstance(activation, Mixed)
+        own = slice(activation.linear, None)
+        beyond[..., own] = curve.outside(activation.entering(p)[..., own])
+    return beyond
+
+
 def check_inside(activation: Activation, p: Tensor) -> None:
-    """Refuse a resting state that the activation was never measured at; any other than a :class:`Curve` passes.
+    """Refuse a resting state that the activation was never measured at; one that is no :class:`Curve` passes.
 
     Args:
         activation: of the system that came to rest.
@@ -159,16 +179,18 @@ def check_inside(activation: Activation, p: Tensor) -> None:
     Raises:
         OutsideCurveError: naming the neuron farthest outside, its voltage and the range that was measured.
     """
-    if not isinstance(activation, Curve):
+    curve = curve_in(activation)
+    if curve is None:
         return
+    assert isinstance(activation, Curve | Mixed)
     p = p.detach().clamp(-activation.rail, activation.rail)
-    outside = activation.outside(p)
-    count = int(outside.sum())
+    beyond = outside(activation, p)
+    count = int(beyond.sum())
     if count == 0:
         return
-    x = activation._shifted(p)
-    low, high, volt = float(activation.spline.knots[0]), float(activation.spline.knots[-1]), activation.v_scale_volt
-    excess = torch.where(outside, torch.maximum(low - x, x - high), -torch.inf)
+    x = activation.entering(p)
+    low, high, volt = float(curve.spline.knots[0]), float(curve.spline.knots[-1]), curve.v_scale_volt
+    excess = torch.where(beyond, torch.maximum(low - x, x - high), -torch.inf)
     worst = tuple(int(k) for k in torch.unravel_index(excess.argmax(), p.shape))
     names = [f"{kind} {k}" for kind, k in zip(("neuron", "sample", "chip"), reversed(worst))]
     offset = (float(p[worst]) - float(x[worst])) * volt

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from equilog.cells.activation import Activation, Linear
 from equilog.cells.circuit_cell import check_drive
+from equilog.cells.fixed import check_matrices
 from equilog.cells.system import AffineSystem
 
 
@@ -51,16 +52,8 @@ class LinearCell(nn.Module):
     def __init__(self, weight: Tensor, input_weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
         bias = weight.new_zeros(weight.shape[:1]) if bias is None else bias
-        shapes = tuple(weight.shape), tuple(input_weight.shape), tuple(bias.shape)
-        n = weight.shape[0] if weight.ndim == 2 else 0
-        if not n or weight.shape != (n, n) or input_weight.ndim != 2 or len(input_weight) != n or bias.shape != (n,):
-            raise ValueError(f"W, U, b of shapes {shapes}: expected (n, n), (n, m) and (n,)")
-        if 0 in input_weight.shape:
-            raise ValueError("drives = 0: expected at least one DAC channel")
-        for name, value in (("W", weight), ("U", input_weight), ("b", bias)):
-            if not bool(value.isfinite().all()):
-                raise ValueError(f"{name} has an entry that is inf or nan")
-        self.states, self.drives = n, input_weight.shape[1]
+        check_matrices(weight, input_weight, bias)
+        self.states, self.drives = input_weight.shape
         for name, value in (("weight", weight), ("input_weight", input_weight), ("bias", bias)):
             self.register_buffer(name, value.detach().clone())
 

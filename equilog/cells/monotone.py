@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from equilog.cells.certificate import Certificate, certify
 from equilog.cells.convolution import Convolution, Padding, convolve, mirrored
 
+NEARLY_ZERO = 1e-3
+"""size, against a usual start, of an A that is to have a gradient but no effect: W has its square"""
+
 
 class MonotoneWeight(nn.Module):
     """``W = (1 − m) I − AᵀA + B − Bᵀ``, so that ``I − sym(W) ⪰ m I`` whatever A and B are.
@@ -19,14 +22,24 @@ class MonotoneWeight(nn.Module):
 
     The margin holds up to rounding, ε‖A‖²; the certificate has what is left of it in the W that forward returns.
 
+    Beside a law K_z that couples *anchored* leading states with each other (:class:`~equilog.cells.FixedCoupling`), the
+    law's own ``I − sym K_z`` takes the place of m I there: ``W = D − AᵀA + B − Bᵀ``, D = 0 on anchored states, 1 − m on
+    the others. As xᵀAᵀAx ≥ 0 and xᵀ(B − Bᵀ)x = 0 for every x, a of the anchored states and h the others,
+
+        xᵀ(I − W − K_z)x ≥ aᵀ(I − sym K_z)a + m‖h‖² ≥ min(λ_min(I − sym K_z), m) ‖x‖²
+
+    whatever is learnt. It starts at W = 0 in all that touches an anchored state: what the law says, and nothing else.
+    Rows and columns of B there have a gradient from the start, those of A once a hidden state has.
+
     Args:
         n: number of states.
         margin: m > 0; a larger margin settles faster and bears more mismatch, and expresses less.
+        anchored: how many leading states a law holds in place of the margin.
         scale: size of the random start. 0 starts at W = 0 when the margin is below 1.
         dtype, device: of the parameters.
 
     Raises:
-        ValueError: if ``n < 1`` or the margin is not in (0, 1].
+        ValueError: if ``n < 1``, the margin is not in (0, 1], or there are not so many states to anchor.
     """
 
     def __init__(
@@ -34,6 +47,7 @@ class MonotoneWeight(nn.Module):
         n: int,
         margin: float = 0.3,
         *,
+        anchored: int = 0,
         scale: float = 0.3,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
@@ -41,19 +55,28 @@ class MonotoneWeight(nn.Module):
         super().__init__()
         if n < 1:
             raise ValueError(f"n = {n}: expected at least one state")
+        if not 0 <= anchored <= n:
+            raise ValueError(f"anchored = {anchored}: expected from 0 to all {n} states")
         check_margin(margin)
         self.n = n
+        self.anchored = anchored
         self.margin = margin
         eye = torch.eye(n, dtype=dtype, device=device)
         noise = torch.randn(2, n, n, dtype=dtype, device=device) * scale / n**0.5
         # A = sqrt(1 − m) I gives W = 0: learning starts from a network of independent neurons.
         self.a = nn.Parameter((1 - margin) ** 0.5 * eye + noise[0])
         self.b = nn.Parameter(noise[1] / 2)
+        if anchored:
+            with torch.no_grad():
+                # W = 0 is a saddle of −AᵀA. Without hidden states to lead A off it, it starts a rounding error beside.
+                self.a[:, :anchored] = NEARLY_ZERO * noise[0][:, :anchored] if anchored == n else 0.0
+                self.b[:anchored] = self.b[:, :anchored] = 0.0
 
     def forward(self) -> Tensor:
         """Return W, shape ``(n, n)``."""
-        eye = torch.eye(self.n, dtype=self.a.dtype, device=self.a.device)
-        return (1 - self.margin) * eye - self.a.T @ self.a + self.b - self.b.T
+        own = torch.full((self.n,), 1 - self.margin, dtype=self.a.dtype, device=self.a.device)
+        own[: self.anchored] = 0.0
+        return own.diag() - self.a.T @ self.a + self.b - self.b.T
 
     def certificate(self) -> Certificate:
         """Return what the present W guarantees, measured in float64."""
@@ -61,7 +84,8 @@ class MonotoneWeight(nn.Module):
 
     def extra_repr(self) -> str:
         """Describe the layer in ``repr``."""
-        return f"n={self.n}, margin={self.margin}"
+        anchored = f", anchored={self.anchored}" if self.anchored else ""
+        return f"n={self.n}, margin={self.margin}{anchored}"
 
 
 class MonotoneConv2d(Convolution):

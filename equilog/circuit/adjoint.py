@@ -180,19 +180,23 @@ def adjoint_circuit(layer: ProgrammedLayer, *, calibrated: bool = True) -> Adjoi
 
 
 def _transposed(layer: ProgrammedLayer) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what arrives of G⁺ and G⁻ at the word lines, and their load; columns of drives and bias at zero volt."""
+    """Return what arrives of G⁺ and G⁻ at the word lines, and their load; columns of drives and bias at zero volt.
+
+    A fixed network lies beside the array, in both directions.
+    """
     n, wires = layer.states, layer.spec.crossbar.wires
-    g_plus, g_minus = layer.g_plus_siemens.detach(), layer.g_minus_siemens.detach()
     if not layer.wired or wires is None:
-        plus, minus = g_plus[:, :n], g_minus[:, :n]
+        plus, minus = (g.detach()[:, :n] for g in layer.resistors)
         return plus, minus, torch.cat([plus.sum(0), minus.sum(0)]).diag()
+    g_plus, g_minus = layer.g_plus_siemens.detach(), layer.g_minus_siemens.detach()
     # Bit lines are driven from where they ended: both directions of the drawing in hardware.wires are turned round.
     lines = torch.stack([g_plus.T, g_minus.T], dim=1).reshape(-1, n)
     arrives, load = loaded_conductance(lines.T.flip(0, 1), float(wires.bit_line_ohm), float(wires.word_line_ohm))
     arrives, load = arrives.flip(0, 1), load.flip(0, 1)
     order = torch.cat([torch.arange(0, 2 * n, 2), torch.arange(1, 2 * n, 2)])
     plus, minus = arrives[:, order].split(n, dim=1)
-    return plus, minus, load[order][:, order]
+    law = [f.detach()[:, :n] for f in layer.fixed_pairs or (torch.zeros_like(plus), torch.zeros_like(minus))]
+    return plus + law[0], minus + law[1], load[order][:, order] + torch.cat([f.sum(0) for f in law]).diag()
 
 
 @torch.no_grad()
@@ -325,7 +329,7 @@ def write_adjoint(circuit: AdjointCircuit, folder: Path, slope: Tensor, g: Tenso
     lines += ["", "* Columns of drives and bias are held at zero."]
     held = [f"d{sign}{k}" for k in range(layer.drives) for sign in "pn"] + ["refp", "refn"]
     lines += [f"V{node} {node} 0 dc 0" for node in held]
-    lines += ["", ".include crossbar.inc", ""]
+    lines += ["", ".include crossbar.inc", *([] if layer.fixed_target is None else [".include fixed.inc"]), ""]
     lines += [f".save v(t{j}) v(y{j})" for j in range(n)]
     lines += [".op", ".control", "set filetype=binary", "set appendwrite"]
     ampere = g * (float(layer.spec.activation.v_scale_volt) / float(layer.r_feedback_ohm))

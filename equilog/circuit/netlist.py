@@ -2,8 +2,9 @@
 
 Folder layout:
 
-    blocks.lib      op-amp, integrator, activation, neuron
+    blocks.lib      op-amp, integrator, activation, output without one, neurons
     crossbar.inc    two resistors a weight, each row under the weights it realises
+    fixed.inc       one resistor a coefficient of a law, if the layer has one
     layer.cir       the neurons, the drive and reference sources, and the crossbar
     op.cir          test bench: resting point of every sample
     settle_K.cir    test bench: transient of sample K from discharged capacitors
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from equilog.cells import Curve
+from equilog.cells.curve import curve_in
 from equilog.circuit.curve import with_curve
 from equilog.circuit.noise_bench import NoiseBench, noise_deck
 from equilog.circuit.text import number, write_files
@@ -73,13 +74,16 @@ def write_circuit(
     for stale in folder.glob("*.cir"):
         if re.fullmatch(r"op|noise|settle_\d+", stale.stem):
             stale.unlink()
+    (folder / "fixed.inc").unlink(missing_ok=True)
     blocks = (resources.files("equilog.circuit") / "blocks.lib").read_text(encoding="utf-8")
-    activation = activation_of(layer)
+    curve = curve_in(activation_of(layer))
     text = {
-        "blocks.lib": with_curve(blocks, activation.spline) if isinstance(activation, Curve) else blocks,
+        "blocks.lib": blocks if curve is None else with_curve(blocks, curve.spline),
         "crossbar.inc": _crossbar(layer),
         "layer.cir": _layer(layer),
     }
+    if layer.fixed_target is not None:
+        text["fixed.inc"] = _fixed_network(layer)
     if rest is not None:
         text["op.cir"] = _op_bench(layer, rest)
     if settle is not None:
@@ -92,15 +96,20 @@ def write_circuit(
 
 
 def component_count(layer: ProgrammedLayer) -> dict[str, int]:
-    """Return how many of each part the netlist holds, by kind."""
+    """Return how many of each part the netlist holds, by kind; those of a law only where there is one."""
     devices = int((layer.g_plus_siemens > 0).sum() + (layer.g_minus_siemens > 0).sum())
     n, m = layer.states, layer.drives
-    return {
+    law = {}
+    if layer.fixed_pairs is not None:
+        law["fixed resistors"] = sum(int((f > 0).sum()) for f in layer.fixed_pairs)
+    if layer.linear:
+        law["linear outputs"] = layer.linear
+    return law | {
         "crossbar devices": devices,
         "op-amps": n,
         "feedback resistors": n,
         "feedback capacitors": n,
-        "activation blocks": n,
+        "activation blocks": n - layer.linear,
         "DACs": m,
         "ADCs": n,
         "references": 1,
@@ -128,6 +137,8 @@ def _crossbar(layer: ProgrammedLayer) -> str:
     columns = _sources(layer)
     plus, minus = layer.g_plus_siemens.detach(), layer.g_minus_siemens.detach()
     realised, asked = layer.effective.detach(), layer.target.detach()
+    if (law := layer.fixed_effective) is not None:
+        realised = realised - law.detach()
     for i in range(layer.states):
         lines.append(f"\n* row {i}: everything that flows into x{i}")
         for k, (label, positive, negative) in enumerate(columns):
@@ -141,6 +152,29 @@ def _crossbar(layer: ProgrammedLayer) -> str:
                 else:
                     lines.append(f"* R{kind}_{i}_{k}: this device does not conduct")
     return "\n".join(lines + _wires(layer, columns, word, bit)) + "\n"
+
+
+def _fixed_network(layer: ProgrammedLayer) -> str:
+    """Return the resistors of a law, straight from the sources to the virtual grounds."""
+    pairs, realised, asked = layer.fixed_pairs, layer.fixed_effective, layer.fixed_target
+    assert pairs is not None
+    assert realised is not None
+    assert asked is not None
+    plus, minus = pairs
+    lines = [
+        "* Fixed network: a linear law in precision resistors beside the crossbar. Nothing of it is programmed.",
+        "* As there, a positive coefficient hangs on the negative polarity.",
+        "* Each comment: coefficient realised by this chip (coefficient of the law).",
+    ]
+    for i in range(layer.states):
+        lines.append(f"\n* row {i}: what the law makes flow into x{i}")
+        for k, (label, positive, negative) in enumerate(_sources(layer)):
+            name = re.sub(r"^(\w)", r"law \1", label.format(i=i))
+            for kind, node, g in (("p", negative, plus[i, k]), ("m", positive, minus[i, k])):
+                if float(g) > 0:
+                    lines.append(f"* {name} = {float(realised[i, k]):+.4f} ({float(asked[i, k]):+.4f})")
+                    lines.append(f"Rk{kind}_{i}_{k} {node} x{i} {number(1 / float(g))}")
+    return "\n".join(lines) + "\n"
 
 
 def _wires(layer: ProgrammedLayer, columns: list[tuple[str, str, str]], word: float, bit: float) -> list[str]:
@@ -179,8 +213,8 @@ def _layer(layer: ProgrammedLayer) -> str:
     amp = spec.amplifier
     limits = {"slew": amp.slew_volt_per_second, "rail": amp.rail_volt}
     given = "".join(f" {name}={number(value)}" for name, value in limits.items() if value is not None)
-    kind = "neuron_limited" if given else "neuron"
     for i in range(n):
+        kind = ("linear_neuron" if i < layer.linear else "neuron") + ("_limited" if given else "")
         own = (
             f"a0={number(layer.dc_gain[i])} gbw={number(layer.gbw_hertz[i])} "
             f"vos={number(layer.amp_offset_volt[i])} gain={number(layer.act_gain[i])} "
@@ -195,7 +229,7 @@ def _layer(layer: ProgrammedLayer) -> str:
         lines += [f"Vd{k} dp{k} 0 dc 0", f"Ed{k} dn{k} 0 dp{k} 0 -1"]
     reference = number(spec.dac.full_scale_volt)
     lines += ["", "* Bias reference", f"Vref refp 0 dc {reference}", "Eref refn 0 refp 0 -1", ""]
-    lines += [".include crossbar.inc", ""]
+    lines += [".include crossbar.inc", *([] if layer.fixed_target is None else [".include fixed.inc"]), ""]
     return "\n".join(lines)
 
 

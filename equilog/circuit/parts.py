@@ -26,16 +26,19 @@ class Kind(NamedTuple):
 
 BLOCKS = {
     "crossbar devices": Kind(r"r[pmwb]_\d+_\d+", r"r[pm]_\d+_\d+"),
+    "fixed resistors": Kind(r"rk[pm]_\d+_\d+", r"rk[pm]_\d+_\d+"),
     "summing integrators": Kind(r"xn\d+:\w+/xint:.*|ibias\d+|xreset\d+:.*", r"xn\d+:\w+/xint:integrator(_limited)?"),
     "activations": Kind(r"xn\d+:\w+/xact:.*", r"xn\d+:\w+/xact:activation"),
+    "linear outputs": Kind(r"xn\d+:\w+/xlin:.*", r"xn\d+:\w+/xlin:linear"),
     "DACs": Kind(r"(vd|ed|vin)\d+|xdac\d+:.*", r"vd\d+|xdac\d+:dac"),
     "sample-and-holds": Kind(r"xhold\d+:.*", r"xhold\d+:sample_hold"),
     "ADCs": Kind(r"xadc\d+:.*|xclock:.*", r"xadc\d+:adc"),
     "detector comparators": Kind(r"xd\d+:.*|xtimer:.*|xempty\d+:.*|vrun", r"xd\d+:comparator_pair/b(high|low)"),
     "references": Kind(r"vref|eref|xbias:.*|vdd|vss", r"vref"),
 }
-"""The blocks of a chip. Wire segments lie in the crossbar; the detector's timer and the switches that empty its lags
-with its comparators; the switches that reset a neuron with its integrator; bias and supplies with the reference."""
+"""The blocks of a chip. Fixed resistors are those of a law, linear outputs those of states without an activation. Wire
+segments lie in the crossbar; the detector's timer and the switches that empty its lags with its comparators; the
+switches that reset a neuron with its integrator; bias and supplies with the reference."""
 
 COMPONENTS = {
     "r": "resistors", "c": "capacitors", "e": "controlled sources", "g": "controlled sources",
@@ -45,7 +48,7 @@ COMPONENTS = {
 
 
 # The crossbar, what lies around amplifiers, and what lies in them where they are transistors.
-_PHYSICAL = re.compile(r"r[pmwb]_\d+_\d+|.*/(xint:\w+/[rc]f|xact:activation/[rc]\w+|\w+:opamp/(cc|rz))")
+_PHYSICAL = re.compile(r"r([pmwb]|k[pm])_\d+_\d+|.*/(xint:\w+/[rc]f|xact:activation/[rc]\w+|\w+:opamp/(cc|rz))")
 
 
 @dataclass(frozen=True)

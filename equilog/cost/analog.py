@@ -29,7 +29,10 @@ def amplifier_watt(layer: ProgrammedLayer) -> Span:
 
 
 def activation_watt(layer: ProgrammedLayer) -> Span:
-    """Return the power of all activation blocks: ``n · V_dd · I_bias``."""
+    """Return the power of all activation blocks: ``n · V_dd · I_bias``.
+
+    An output without an activation is charged as one: it has the same two drivers, and an amplifier for the pair.
+    """
     return Span.of(layer.spec.activation.bias_ampere) * (layer.states * float(layer.spec.amplifier.supply_volt))
 
 
@@ -59,12 +62,12 @@ def idle_watt(layer: ProgrammedLayer, process: Process | None = None) -> Span:
 
 @torch.no_grad()
 def array_watt(layer: ProgrammedLayer, p: Tensor, z: Tensor, played: Tensor) -> float:
-    """Return what crossbar and feedback resistors dissipate at rest, mean over samples; see :func:`sample_watt`."""
+    """Return what the resistors of a chip dissipate at rest, mean over samples; see :func:`sample_watt`."""
     return float(sample_watt(layer, p, z, played).mean())
 
 
 def sample_watt(layer: ProgrammedLayer, p: Tensor, z: Tensor, played: Tensor) -> Tensor:
-    """Return what crossbar and feedback resistors dissipate at rest, sample by sample; on the autograd tape.
+    """Return what crossbar, fixed network and feedback resistors dissipate at rest, sample by sample; on the tape.
 
     ``Σ G (V − x)²`` over every device with its own source and virtual ground, and ``(v − x)²/R_f``. Where wires have
     resistance, devices see what the wires leave them and the wires take the rest; the gradient is that of ideal ones.
@@ -88,13 +91,19 @@ def array_watt_at(layer: ProgrammedLayer, v: Tensor, x: Tensor, z: Tensor, playe
     full_scale = float(spec.dac.full_scale_volt)
     source = torch.cat([z * float(spec.activation.v_out_volt), played * full_scale, ones * full_scale], dim=1)
     plus, minus = layer.g_plus_siemens, layer.g_minus_siemens
-    # Σ_k G⁺(−V_k − x_i)² + G⁻(V_k − x_i)², multiplied out so that no (batch, n, columns) array is needed.
-    terms = (source**2) @ (plus + minus).T + 2 * x * (source @ (plus - minus).T) + x**2 * (plus + minus).sum(1)
-    devices = terms.sum(1)
+    devices = _pairs_watt(plus, minus, source, x)
     wires = spec.crossbar.wires
     if layer.wired and wires is not None:
         lines = torch.stack([plus.T, minus.T], dim=1).reshape(-1, layer.states)
         drivers = torch.stack([-source, source], dim=2).reshape(len(source), -1)
         exact = array_with_wires_watt(lines, float(wires.word_line_ohm), float(wires.bit_line_ohm), drivers, x)
         devices = devices + (exact.to(devices) - devices.detach())
+    if (law := layer.fixed_pairs) is not None:
+        devices = devices + _pairs_watt(*law, source, x)
     return devices + ((v - x) ** 2).sum(1) / layer.r_feedback_ohm
+
+
+def _pairs_watt(plus: Tensor, minus: Tensor, source: Tensor, x: Tensor) -> Tensor:
+    """Return ``Σ_ik G⁺(−V_k − x_i)² + G⁻(V_k − x_i)²``, multiplied out: no (batch, n, columns) array is needed."""
+    both = plus + minus
+    return ((source**2) @ both.T + 2 * x * (source @ (plus - minus).T) + x**2 * both.sum(1)).sum(1)

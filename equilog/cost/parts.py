@@ -1,9 +1,9 @@
 """Count, components, area and power of every block, from a written netlist: what the chip is made of, in one table.
 
-Counts and components are those of the deck's own lines. Crossbar and feedback resistors take what those lines dissipate
-at the resting points given. Amplifiers, activations and converters are macro-models in a deck, without a supply: they
-draw what the technology says of them, everything else what the process says. A circuit of transistors is settled in
-ngspice instead, see :mod:`equilog.circuit.sky130.supply`.
+Counts and components are those of the deck's own lines. Crossbar, fixed and feedback resistors take what those lines
+dissipate at the resting points given. Amplifiers, activations and converters are macro-models in a deck, without a
+supply: they draw what the technology says of them, everything else what the process says. A circuit of transistors is
+settled in ngspice instead, see :mod:`equilog.circuit.sky130.supply`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from equilog.cost.span import Span, total
 from equilog.hardware import ProgrammedLayer
 from equilog.names import Strict
 
-CROSSBAR, INTEGRATORS = "crossbar devices", "summing integrators"
+CROSSBAR, INTEGRATORS, FIXED = "crossbar devices", "summing integrators", "fixed resistors"
 BOARD = "discrete parts: see the board's bill of materials"
 AT_REST = "V²/R of every resistor of the netlist at rest, mean over samples"
 
@@ -137,6 +137,7 @@ def _area(row: Block, process: Process) -> tuple[Span | None, str]:
     macro = {
         INTEGRATORS: process.amplifier_m2,
         "activations": process.activation_m2,
+        "linear outputs": process.activation_m2,
         "references": process.reference_m2,
     }
     figure = each.get(row.name)
@@ -161,12 +162,13 @@ def _watt(
     spec = layer.spec
     counts = {row.name: row.count for row in rows}
     amplifiers = "n · branches · V_dd · 2π GBW C_L/(g_m/I_D)"
-    watt = {
-        INTEGRATORS: (amplifier_watt(layer), f"{amplifiers}, technology; no resting point: without R_f"),
-        "activations": (activation_watt(layer), "n · V_dd · I_bias, technology"),
-    }
+    watt = {INTEGRATORS: (amplifier_watt(layer), f"{amplifiers}, technology; no resting point: without R_f")}
+    of_output = activation_watt(layer) / float(layer.states)
+    for name in ("activations", "linear outputs"):
+        watt[name] = (of_output * counts.get(name, 0), "n · V_dd · I_bias, technology")
     if burnt is not None:
-        watt[CROSSBAR] = (Span.of(burnt[CROSSBAR]), AT_REST)
+        for name in (CROSSBAR, FIXED):
+            watt[name] = (Span.of(burnt.get(name, 0.0)), AT_REST)
         watt[INTEGRATORS] = (
             amplifier_watt(layer) + burnt[INTEGRATORS],
             f"amplifiers: {amplifiers}, technology; R_f: {AT_REST}",

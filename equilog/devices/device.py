@@ -8,7 +8,7 @@ from typing import Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
-from equilog.cells import Activation, Tanh
+from equilog.cells import Activation, Mixed, Tanh, fixed_of
 from equilog.devices.calibration import Calibration
 from equilog.hardware import Spec
 from equilog.model import HybridDEQ
@@ -39,7 +39,11 @@ class Settled:
 
 
 class Cell(Protocol):
-    """What a device is programmed with: ``p = W φ(p) + U d + b``, ``z = φ(p)``."""
+    """What a device is programmed with: ``p = W φ(p) + U d + b``, ``z = φ(p)``.
+
+    One with a law beside it has that in its attribute `fixed`, a :class:`~equilog.cells.FixedCoupling`: the whole
+    equation is :func:`equilog.cells.total_of`, a chip that holds it :func:`equilog.hardware.program_cell`.
+    """
 
     states: int
     drives: int
@@ -123,10 +127,22 @@ class BaseDevice:
 
 
 def check_activation(cell: Cell, spec: Spec) -> None:
-    """Raise ``UserError`` if the cell has no tanh and the technology has nothing else: it would settle elsewhere."""
-    if spec.activation.curve is None and not isinstance(cell.activation, Tanh):
+    """Raise ``UserError`` if the cell has another activation than its neurons on a chip: it would settle elsewhere.
+
+    Those have tanh or the technology's curve, but for the states that the cell's law has without an activation.
+    """
+    own = cell.activation
+    linear, own = (own.linear, own.of) if isinstance(own, Mixed) else (0, own)
+    fixed = fixed_of(cell)
+    without = 0 if fixed is None else fixed.linear
+    if linear != without:
         raise UserError(
-            f"the cell's activation is {type(cell.activation).__name__}, that of technology {spec.name!r} is tanh; "
+            f"{linear} of the cell's states have no activation, a chip would have {without} such neurons: expected as "
+            "many as FixedCoupling(..., linear=...) of the cell says"
+        )
+    if spec.activation.curve is None and not isinstance(own, Tanh) and linear < cell.states:
+        raise UserError(
+            f"the cell's activation is {type(own).__name__}, that of technology {spec.name!r} is tanh; "
             "give the technology an activation.curve that is the cell's"
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equilog.cells import Activation, AffineSystem
+from equilog.cells import Activation, AffineSystem, total_of
 from equilog.devices.device import BaseDevice, Cell, Settled
 from equilog.equilibrium import EquilibriumLayer
 
@@ -22,8 +22,8 @@ class DigitalDevice(BaseDevice):
 
     @torch.no_grad()
     def program(self, cell: Cell) -> None:
-        """Take over the cell's weights in double precision."""
-        weight, input_weight, bias = (m.double() for m in cell.matrices())
+        """Take over the cell's weights, and its law if it has one, in double precision."""
+        weight, input_weight, bias = (m.double() for m in total_of(cell))
         self._matrices, self._activation = (weight, input_weight, bias), cell.activation
 
     @torch.no_grad()

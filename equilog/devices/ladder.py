@@ -46,6 +46,7 @@ from equilog.hardware import Chip, ProgrammedLayer
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac
 from equilog.model import HybridDEQ
+from equilog.objective import Objective, Scored, objective_for
 
 # Enough to time the settling of every sample; the waveforms set against ngspice are integrated more finely.
 WATCH_STEPS_PER_TAU = 40
@@ -79,6 +80,7 @@ def verify(
     x: Tensor,
     y: Tensor | None = None,
     *,
+    objective: Objective | None = None,
     settle_samples: int = 4,
     chain_samples: int | None = None,
     transistor_samples: int = 0,
@@ -94,7 +96,8 @@ def verify(
         model: the trained model.
         chip: the chip; twin and netlist are made from the same programmed conductances.
         x: inputs; all are settled at rest on every rung.
-        y: class indices, for accuracies; none otherwise.
+        y: what outputs are compared with; None for no scores.
+        objective: how they are compared; class indices are classified unless it is given.
         settle_samples: how many of the first inputs ngspice also settles in time.
         chain_samples: how many of the first inputs ngspice takes through the whole chain, from drive to codes; as many
             as it settles in time unless given; there is no such rung without a detector.
@@ -113,9 +116,11 @@ def verify(
         NotConvergedError: if the ideal model or the twin has no resting point.
         Sky130MissingError: for transistors without their models.
         UserError: for an unknown rung; for a model that transistors cannot make.
+        ValueError: for targets that are no class indices without an objective.
     """
     tell = progress or (lambda _phrase, _done: None)
     wanted = _wanted(rungs, transistor_samples)
+    goal = None if y is None else objective or objective_for(y)
     missing = None
     try:
         simulator = simulator or find_ngspice()
@@ -126,7 +131,8 @@ def verify(
     # Before all else: whatever of a model's transistors cannot be had is said at once.
     real_layer = on_transistors(model, chip.seed) if "transistors" in wanted else None
 
-    climb = _Climb.begin(model, chip, x, y, simulator, former if rungs is not None or missing is None else None)
+    before = former if rungs is not None or missing is None else None
+    climb = _Climb.begin(model, chip, x, y, goal, simulator, before)
     place = None if folder is None else Path(folder)
     climb.forget(wanted)
     if climb.needs_twin or set(wanted) - {"transistors"}:
@@ -136,7 +142,7 @@ def verify(
         count = transistor_samples or len(x)
         inner = None if place is None else place / "transistors"
         some = x[:count], None if y is None else y[:count]
-        found = climb_transistors(model, real_layer, *some, simulator, inner, tell)
+        found = climb_transistors(model, real_layer, *some, goal, simulator, inner, tell)
         climb.rows[found.rung.rung] = found.rung
         climb.found["transistors"], climb.outputs = found.findings, found.outputs
     ladder = climb.end(missing)
@@ -158,6 +164,7 @@ class _Climb:
     chip: Chip
     x: Tensor
     y: Tensor | None
+    goal: Objective | None
     simulator: Ngspice | None
     rows: dict[str, Rung]
     found: dict[str, Any]
@@ -171,22 +178,32 @@ class _Climb:
         chip: Chip,
         x: Tensor,
         y: Tensor | None,
+        goal: Objective | None,
         simulator: Ngspice | None,
         former: Ladder | None,
     ) -> _Climb:
-        identity = _identity(model, chip, x, y)
+        scored = {} if goal is None else Scored.fields_of(goal)
+        identity = _identity(model, chip, x, y, scored)
         name = None if simulator is None else f"ngspice {simulator.version}"
-        found: dict[str, Any] = {"identity": identity, "simulator": name, "samples": len(x)}
+        found: dict[str, Any] = {"identity": identity, "simulator": name, "samples": len(x)} | scored
         if former is None or former.report.identity != identity:
-            return cls(model, chip, x, y, simulator, {}, found, [], None)
+            return cls(model, chip, x, y, goal, simulator, {}, found, [], None)
         before = former.report
         if simulator is None:
             found["simulator"] = before.simulator
         elif before.simulator not in (None, name):
-            return cls(model, chip, x, y, simulator, {}, found, [], None)
+            return cls(model, chip, x, y, goal, simulator, {}, found, [], None)
         kept = {key: getattr(before, key) for key in LadderReport.model_fields if key not in (*found, "rungs")}
         rows = {rung.rung: rung for rung in before.rungs}
-        return cls(model, chip, x, y, simulator, rows, kept | found, former.waveforms, former.transistors)
+        return cls(model, chip, x, y, goal, simulator, rows, kept | found, former.waveforms, former.transistors)
+
+    @torch.no_grad()
+    def score(self, read: Tensor) -> float | None:
+        """Return the mean score of what the readout makes of readings; None without targets."""
+        if self.y is None or self.goal is None:
+            return None
+        out = self.model.readout(read.to(next(self.model.parameters()).dtype))
+        return float(self.goal.score(out, self.y)) / len(self.y)
 
     @property
     def needs_twin(self) -> bool:
@@ -232,7 +249,7 @@ def _climb_blocks(
     tell: Callable[[str, float], None],
 ) -> None:
     """Climb every rung but that of transistors; `few` says how many samples in time and through the chain."""
-    model, chip, y, rows, found = climb.model, climb.chip, climb.y, climb.rows, climb.found
+    model, chip, rows, found = climb.model, climb.chip, climb.rows, climb.found
     tell("solving the ideal model and the twin", 0.0)
     with torch.no_grad():
         drive = model.parameterize(climb.x)
@@ -251,10 +268,10 @@ def _climb_blocks(
         found["clipped_drives"] = _clipped(drive)
         z = moving.activation(watched)
         timed = Settled(watched / v_a, z, adc(layer, z))
-        rows[IDEAL] = Rung.of(IDEAL, accuracy=_accuracy(model, ideal.read, y))
-        rows[TWIN_AT_REST] = _compare(TWIN_AT_REST, IDEAL, twin, ideal, None, _accuracy(model, twin.read, y))
-        accuracy = _accuracy(model, timed.read, y)
-        rows[TWIN_IN_TIME] = _compare(TWIN_IN_TIME, TWIN_AT_REST, timed, twin, TOLERANCE_AT_REST, accuracy)
+        rows[IDEAL] = Rung.of(IDEAL, score=climb.score(ideal.read))
+        rows[TWIN_AT_REST] = _compare(TWIN_AT_REST, IDEAL, twin, ideal, None, climb.score(twin.read))
+        score = climb.score(timed.read)
+        rows[TWIN_IN_TIME] = _compare(TWIN_IN_TIME, TWIN_AT_REST, timed, twin, TOLERANCE_AT_REST, score)
     if climb.simulator is None or not wanted & {"rest", "time", "chain"}:
         return
 
@@ -265,8 +282,7 @@ def _climb_blocks(
     if runs.at_rest is not None:
         v, s = runs.at_rest
         real = Settled(v / v_a, s / v_s, adc(layer, s / v_s))
-        accuracy = _accuracy(model, real.read, y)
-        rows[AT_REST] = _compare(AT_REST, TWIN_AT_REST, real, twin, TOLERANCE_AT_REST, accuracy)
+        rows[AT_REST] = _compare(AT_REST, TWIN_AT_REST, real, twin, TOLERANCE_AT_REST, climb.score(real.read))
         found["nodes"] = _worst_nodes(twin, real)
         found["sample_errors"] = (real.p - twin.p).abs().amax(1).tolist()
         found["codes_equal"] = float((real.read == twin.read).double().mean())
@@ -285,10 +301,13 @@ def _climb_blocks(
         rows[rung.rung] = rung
 
 
-def classify_on(model: HybridDEQ, device: TwinDevice, x: Tensor, y: Tensor) -> float:
-    """Return the accuracy of the model with a device, programmed here, in the place of its equilibrium."""
+def score_on(model: HybridDEQ, device: TwinDevice, x: Tensor, y: Tensor, objective: Objective | None = None) -> float:
+    """Return the mean score of the model with a device, programmed here, in the place of its equilibrium.
+
+    Class indices `y` are classified unless an objective is given.
+    """
     device.program(model.cell)
-    return float((run_on(model, device, x).argmax(1) == y).double().mean())
+    return float((objective or objective_for(y)).score(run_on(model, device, x), y)) / len(x)
 
 
 def _watch(moving: Transient, layer: ProgrammedLayer, twin: Settled) -> tuple[Settling, Tensor]:
@@ -333,7 +352,7 @@ def _compare(
     found: Settled,
     reference: Settled,
     tolerance: float | None,
-    accuracy: float | None,
+    score: float | None,
 ) -> Rung:
     gap = torch.cat([(found.p - reference.p).abs(), (found.z - reference.z).abs()], dim=1)
     return Rung.of(
@@ -342,16 +361,8 @@ def _compare(
         max_error=float(gap.max()),
         rms_error=float((gap**2).mean().sqrt()),
         tolerance=tolerance,
-        accuracy=accuracy,
+        score=score,
     )
-
-
-def _accuracy(model: HybridDEQ, read: Tensor, y: Tensor | None) -> float | None:
-    if y is None:
-        return None
-    with torch.no_grad():
-        out = model.readout(read.to(next(model.parameters()).dtype))
-    return float((out.argmax(1) == y).double().mean())
 
 
 def _clipped(drive: Tensor) -> float:
@@ -377,9 +388,9 @@ def _worst_nodes(twin: Settled, real: Settled) -> list[NodeError]:
     return sorted(rows, key=lambda row: -row.error)
 
 
-def _identity(model: HybridDEQ, chip: Chip, x: Tensor, y: Tensor | None) -> str:
-    """Return what tells one model on one chip under one set of samples from every other."""
-    digest = hashlib.sha256(f"{chip.spec.model_dump_json()} {chip.seed}".encode())
+def _identity(model: HybridDEQ, chip: Chip, x: Tensor, y: Tensor | None, scored: dict[str, Any]) -> str:
+    """Return what tells one model on one chip under one set of samples and one score from every other."""
+    digest = hashlib.sha256(f"{chip.spec.model_dump_json()} {chip.seed} {sorted(scored.items())}".encode())
     for name, tensor in (*model.state_dict().items(), ("x", x), ("y", torch.zeros(0) if y is None else y)):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, computed_field, model_validator
 
 from equilog.names import Strict, unknown
+from equilog.objective import Scored
 
 TOLERANCE_AT_REST = 1e-6
 TOLERANCE_IN_TIME = 1e-4
@@ -64,7 +65,7 @@ class Rung(Strict):
     rms_error: float | None = None
     tolerance: float | None = None
     agrees: bool | None = None
-    accuracy: float | None = None
+    score: float | None = None
 
     @classmethod
     def of(cls, rung: str, **values: Any) -> Rung:
@@ -183,7 +184,7 @@ class TransistorFindings(Strict):
         return text if self.stable else text + "; UNSTABLE by its twin"
 
 
-class LadderReport(Strict):
+class LadderReport(Scored):
     """Everything :func:`equilog.devices.verify` measured."""
 
     simulator: str | None
@@ -223,15 +224,13 @@ class LadderReport(Strict):
         return next((r for r in self.rungs if r.rung == name), None)
 
     def __str__(self) -> str:
-        lines = [f"{'rung':<21} {'against':<19} {'max error':>10} {'tolerance':>10} {'':<5} accuracy"]
+        lines = [f"{'rung':<21} {'against':<19} {'max error':>10} {'tolerance':>10} {'':<5} {self.score_name}"]
         for r in self.rungs:
             error = "" if r.max_error is None else f"{r.max_error:.1e}"
             tolerance = "" if r.tolerance is None else f"{r.tolerance:.0e}"
             verdict = {None: "", True: "ok", False: "FAILS"}[r.agrees]
-            accuracy = "" if r.accuracy is None else f"{r.accuracy:.4f}"
-            lines.append(
-                f"{r.rung:<21} {r.compared_with or '':<19} {error:>10} {tolerance:>10} {verdict:<5} {accuracy}"
-            )
+            against, score = r.compared_with or "", self.number(r.score)
+            lines.append(f"{r.rung:<21} {against:<19} {error:>10} {tolerance:>10} {verdict:<5} {score}")
         if self.chain is not None:
             lines.append(str(self.chain))
         if self.transistors is not None:

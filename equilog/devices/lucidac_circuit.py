@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from equilog.cells import Cubic, Linear
+from equilog.cells import Cubic, Linear, Mixed, total_of
 from equilog.devices.device import Cell
 from equilog.hardware import Chip
 from equilog.hardware.effects.converter import analog_to_digital, sample_inl
@@ -114,7 +114,7 @@ def patch(cell: Cell, full_scale: float = 1.0) -> Patch:
     """
     if not 0 < full_scale < float("inf"):
         raise ValueError(f"full_scale = {full_scale}: expected the pre-activation of one machine unit, above 0")
-    weight, input_weight, bias = (m.detach().double() for m in cell.matrices())
+    weight, input_weight, bias = (m.detach().double() for m in total_of(cell))
     n, mistakes = len(weight), []
     if not all(bool(m.isfinite().all()) for m in (weight, input_weight, bias)):
         raise UserError("a weight is inf or nan: the cell cannot be programmed")
@@ -162,12 +162,15 @@ def _polynomial(cell: Cell, weight: Tensor) -> tuple[Tensor, Tensor]:
             if not bool((slope == 1).all()):
                 raise UserError(f"a linear activation of slopes {slope.tolist()}: expected 1; put them into W and U")
             return weight, zero
+        case Mixed(linear=linear) if linear >= len(weight):
+            return weight, zero
         case Cubic(curvature=c):
             return weight, zero + c.detach().double()
         case other:
             raise UserError(
                 f"the cell's activation is {type(other).__name__}: the LUCIDAC has none, only sums and products; use a "
-                "LinearCell, or a CubicCell with at most two cubic states (c = 1/3 is tanh to third order)"
+                "LinearCell, a law without activations in all states, or a CubicCell with at most two cubic states "
+                "(c = 1/3 is tanh to third order)"
             )
 
 

@@ -26,6 +26,7 @@ from equilog.hardware.transient import UnstableChipError
 from equilog.hardware.twin import adc, dac
 from equilog.model import HybridDEQ
 from equilog.names import UserError
+from equilog.objective import Objective
 
 AGAINST = "twin of its blocks"
 
@@ -70,6 +71,7 @@ def climb_transistors(
     layer: ProgrammedLayer,
     x: Tensor,
     y: Tensor | None,
+    objective: Objective | None,
     simulator: Ngspice,
     folder: Path | None,
     tell: Callable[[str, float], None],
@@ -80,7 +82,8 @@ def climb_transistors(
         model: the trained model.
         layer: of :func:`on_transistors`.
         x: inputs, one at least.
-        y: class indices, for the accuracy and classes; none otherwise.
+        y: what outputs are compared with, None for neither a score nor classes.
+        objective: how they are, and whether two outputs are the same answer.
         simulator: ngspice.
         folder: where to keep the circuit; a temporary folder otherwise.
         tell: progress.
@@ -101,8 +104,10 @@ def climb_transistors(
     z, off = s / float(block.v_out_volt), v / float(block.v_scale_volt) - twin.p
     gap = z - twin.z
     kind = next(model.parameters()).dtype
-    classes = None if y is None else model.readout(adc(layer, z).to(kind)).argmax(1)
-    same = None if classes is None else int((classes == model.readout(adc(layer, twin.z).to(kind)).argmax(1)).sum())
+    same = score = None
+    if y is not None and objective is not None:
+        theirs, ours = (model.readout(adc(layer, states).to(kind)) for states in (z, twin.z))
+        same, score = objective.same_answer(theirs, ours), float(objective.score(theirs, y)) / len(x)
     findings = TransistorFindings(
         technology=layer.spec.name,
         chip_seed=_seed(layer),
@@ -122,7 +127,7 @@ def climb_transistors(
         rms_error=float(gap.square().mean().sqrt()),
         tolerance=TOLERANCE_OF_TRANSISTORS,
         agrees=worst <= TOLERANCE_OF_TRANSISTORS and findings.enough_classes and stable,
-        accuracy=None if classes is None or y is None else float((classes == y).double().mean()),
+        score=score,
     )
     return TransistorRung(rung, findings, TransistorOutputs(twin.z, z))
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from equilog.devices.device import BaseDevice, Cell, Settled, check_activation
-from equilog.hardware import Chip, Conditions, ProgrammedLayer, program
+from equilog.hardware import Chip, Conditions, ProgrammedLayer, program_cell
 from equilog.hardware.rest import Stability, at_rest
 from equilog.hardware.twin import adc, dac
 
@@ -37,8 +37,7 @@ class TwinDevice(BaseDevice):
     def program(self, cell: Cell) -> None:
         """Program the chip with the cell's weights; raises ``UserError`` if the activation is another one."""
         check_activation(cell, self.chip.spec)
-        weight, input_weight, bias = (m.double() for m in cell.matrices())
-        self._layer = program((weight, input_weight, bias), self.chip, self.conditions)
+        self._layer = program_cell(cell, self.chip, self.conditions, dtype=torch.float64)
 
     @torch.no_grad()
     def settle(self, drive: Tensor) -> Settled:

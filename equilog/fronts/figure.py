@@ -1,4 +1,4 @@
-"""The picture of a front: accuracy against energy, and against how far hardware moves the equilibrium."""
+"""The picture of a front: score against energy, and against how far hardware moves the equilibrium."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from equilog.report.style import ANALOG, DIGITAL, GRID, INK, MUTED
+from equilog.report.units import score_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,34 +33,39 @@ def front_svg(front: Front) -> str:
 
 
 def _energy(axes: Axes, front: Front) -> None:
-    best = front.best
-    axes.plot([_nj(p.energy_typical_joule) for p in best], [100 * p.accuracy_mean for p in best], color=GRID, zorder=1)
+    best, (factor, unit) = front.best, _axis(front)
+    axes.plot([_nj(p.energy_typical_joule) for p in best], [factor * p.score_mean for p in best], color=GRID, zorder=1)
     for p in front.points:
         low, typical, high = _nj(p.energy_low_joule), _nj(p.energy_typical_joule), _nj(p.energy_high_joule)
         spread = [[typical - low], [high - typical]]
-        axes.errorbar(typical, 100 * p.accuracy_mean, xerr=spread, color=GRID, zorder=0, lw=1)
+        axes.errorbar(typical, factor * p.score_mean, xerr=spread, color=GRID, zorder=0, lw=1)
     _points(axes, front, [_nj(p.energy_typical_joule) for p in front.points])
     axes.set_xscale("log")
     axes.set_xlabel("energy of the chip per inference, nJ (bars: low to high)")
-    axes.set_ylabel("accuracy on unseen chips, %")
+    axes.set_ylabel(f"{front.score_name} on unseen chips" + (f", {unit}" if unit else ""))
 
 
 def _displacement(axes: Axes, front: Front) -> None:
     _points(axes, front, [100 * p.displacement_rms for p in front.points])
     axes.set_xlabel("rms displacement of z* on chips, % of full scale")
-    axes.legend(loc="lower left", frameon=False)
+    axes.legend(loc="lower left" if front.higher_is_better else "best", frameon=False)
 
 
 def _points(axes: Axes, front: Front, x: list[float]) -> None:
-    axes.plot(x, [100 * p.accuracy_mean for p in front.points], "o", color=ANALOG, label="mean chip", zorder=3)
-    axes.plot(x, [100 * p.accuracy_worst for p in front.points], "v", color=DIGITAL, ms=5, label="worst chip", zorder=3)
-    for at, p in zip(x, front.points):
+    factor, _ = _axis(front)
+    mean, worst = ([factor * getattr(p, f"score_{which}") for p in front.points] for which in ("mean", "worst"))
+    axes.plot(x, mean, "o", color=ANALOG, label="mean chip", zorder=3)
+    axes.plot(x, worst, "v", color=DIGITAL, ms=5, label="worst chip", zorder=3)
+    for at, y, p in zip(x, mean, front.points):
         axes.annotate(
-            f"λ = {p.weight:g}", (at, 100 * p.accuracy_mean), (0, 6), textcoords="offset points", ha="center",
-            fontsize=7.5, color=INK,
+            f"λ = {p.weight:g}", (at, y), (0, 6), textcoords="offset points", ha="center", fontsize=7.5, color=INK,
         )  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=MUTED, labelcolor=INK)
+
+
+def _axis(front: Front) -> tuple[float, str]:
+    return score_axis(front, max(abs(p.score_worst) for p in front.points))
 
 
 def _nj(joule: float) -> float:

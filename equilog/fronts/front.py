@@ -13,8 +13,9 @@ from pathlib import Path
 
 from equilog.fronts.point import Point, measure
 from equilog.hardware import load_spec
-from equilog.names import Strict, UserError, unknown
-from equilog.pipeline import load_data, train_run
+from equilog.names import UserError, unknown
+from equilog.objective import Scored
+from equilog.pipeline import load_data, objective_of, train_run
 from equilog.runs import RunConfig, RunFolder
 from equilog.tasks import Data
 from equilog.training import Stage
@@ -23,7 +24,7 @@ from equilog.training.losses import LOSSES
 Progress = Callable[[str, int, int], None]
 
 
-class Front(Strict):
+class Front(Scored):
     """All points of one front, in the order of their weights."""
 
     task: str
@@ -33,10 +34,10 @@ class Front(Strict):
 
     @property
     def best(self) -> tuple[Point, ...]:
-        """The points that no other beats in both accuracy and energy, cheapest first."""
+        """The points that no other beats in both score and energy, cheapest first."""
         found: list[Point] = []
-        for point in sorted(self.points, key=lambda p: (p.energy_typical_joule, -p.accuracy_mean)):
-            if not found or point.accuracy_mean > found[-1].accuracy_mean:
+        for point in sorted(self.points, key=lambda p: (p.energy_typical_joule, -self.rank(p.score_mean))):
+            if not found or self.rank(point.score_mean) > self.rank(found[-1].score_mean):
                 found.append(point)
         return tuple(found)
 
@@ -87,7 +88,8 @@ def draw_front(
         train_run(folder, data, progress=progress is not None)
         tell(f"measuring {loss} × {weight:g}", k, len(ordered))
         points.append(_measured_once(folder, weight, data, chips))
-    front = Front(task=config.task, hardware=spec.name, loss=loss, points=tuple(points))
+    scored = Scored.fields_of(objective_of(config, data))
+    front = Front(task=config.task, hardware=spec.name, loss=loss, points=tuple(points), **scored)
     _write(front, path)
     return front
 

@@ -6,12 +6,13 @@ import torch
 
 from equilog.cost.analog import activation_watt, amplifier_watt, array_watt
 from equilog.cost.span import Span, total
-from equilog.hardware import Chip, Conditions, program
+from equilog.hardware import Chip, Conditions, program_cell
 from equilog.hardware.rest import at_rest
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac
 from equilog.names import Strict
-from equilog.pipeline import UNSEEN_CHIPS, accuracy
+from equilog.objective import Scored
+from equilog.pipeline import UNSEEN_CHIPS, mean_score, objective_of
 from equilog.runs import RunFolder
 from equilog.tasks import Data
 
@@ -24,9 +25,9 @@ class Point(Strict):
     """Means over chips but where it says otherwise; energy and time are the chip's alone, without the digital ends."""
 
     weight: float
-    accuracy_ideal: float
-    accuracy_mean: float
-    accuracy_worst: float
+    score_ideal: float
+    score_mean: float
+    score_worst: float
     chips: int
     displacement_rms: float
     """rms over chips, samples and neurons of what moves z away from its ideal value; 1 is full scale"""
@@ -51,18 +52,20 @@ def measure(folder: RunFolder, weight: float, data: Data, chips: int) -> Point:
         NotConvergedError, UnstableChipError: for a chip that does not come to rest.
     """
     model, spec = folder.load_model(), folder.spec()
+    objective = objective_of(folder.config(), data)
+    scored = Scored(**Scored.fields_of(objective))
     drive = model.parameterize(data.test_x)
     ideal = model.settle(drive).double()
     dtype = next(model.parameters()).dtype
-    recurrent, input_weight, bias = (m.double() for m in model.cell.matrices())
-    right, moved, times, energies, powers, arrays = [], [], [], [], [], []
+    scores, moved, times, energies, powers, arrays = [], [], [], [], [], []
     for k in range(chips):
         reads = torch.Generator().manual_seed(k)
-        layer = program((recurrent, input_weight, bias), Chip(spec, UNSEEN_CHIPS + k), Conditions(reads=reads))
+        chip = Chip(spec, UNSEEN_CHIPS + k)
+        layer = program_cell(model.cell, chip, Conditions(reads=reads), dtype=torch.float64)
         played = dac(layer, drive.double())
         rest = at_rest(layer, played)
         read = adc(layer, rest.z)
-        right.append(float((model.readout(read.to(dtype)).argmax(1) == data.test_y).double().mean()))
+        scores.append(float(objective.score(model.readout(read.to(dtype)), data.test_y)) / len(read))
         moved.append(float((read - ideal).square().mean()))
         few = slice(SETTLED_SAMPLES)
         half_code = 0.5 / (2 ** (int(spec.adc.bits) - 1) - 1)
@@ -82,9 +85,9 @@ def measure(folder: RunFolder, weight: float, data: Data, chips: int) -> Point:
 
     return Point(
         weight=weight,
-        accuracy_ideal=accuracy(model, data.test_x, data.test_y),
-        accuracy_mean=mean(right),
-        accuracy_worst=min(right),
+        score_ideal=mean_score(model, data.test_x, data.test_y, objective),
+        score_mean=mean(scores),
+        score_worst=scored.worst_of(scores),
         chips=chips,
         displacement_rms=mean(moved) ** 0.5,
         settling_second=mean(times),

@@ -3,7 +3,7 @@
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
 from equilog.hardware.effects import only, without
-from equilog.hardware.programming import ProgrammedLayer, program
+from equilog.hardware.programming import ProgrammedLayer, program, program_cell
 from equilog.hardware.technology.figure import Figure
 from equilog.hardware.technology.spec import Spec, load_spec, preset_names
 
@@ -18,5 +18,6 @@ __all__ = [
     "only",
     "preset_names",
     "program",
+    "program_cell",
     "without",
 ]

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from equilog.cells import Curve, MonotoneSpline, Tanh
+from equilog.cells import Curve, Mixed, MonotoneSpline, Tanh
 from equilog.cells.curve import MAX_POINTS
 from equilog.hardware.technology.blocks import MeasuredCurve
 from equilog.names import UserError, nearest
@@ -32,7 +32,7 @@ class SteepCurveWarning(UserWarning):
     """A measured activation is steeper than certificates of stability assume."""
 
 
-def activation_of(layer: ProgrammedLayer) -> Tanh | Curve:
+def activation_of(layer: ProgrammedLayer) -> Tanh | Curve | Mixed:
     """Return the activations of a programmed chip, or of each chip of a population, in ``p = v/V_a``.
 
     Args:
@@ -40,8 +40,8 @@ def activation_of(layer: ProgrammedLayer) -> Tanh | Curve:
             ``(chips, batch, n)``.
 
     Returns:
-        the technology's measured curve with every neuron's own gain and offset, or tanh if it has none; behind the
-        amplifiers' rails, if those are known.
+        the technology's measured curve with every neuron's own gain and offset, or tanh if it has none, and nothing in
+        neurons without an activation; behind the amplifiers' rails, if those are known.
 
     Warns:
         SteepCurveWarning: if the curve's slope exceeds V_s/V_a.
@@ -54,9 +54,12 @@ def activation_of(layer: ProgrammedLayer) -> Tanh | Curve:
     if shift.ndim > 1:
         shift = shift[..., None, :]
     if block.curve is None:
-        return Tanh(gain, shift, rail)
+        return Mixed(layer.linear, Tanh(), gain, shift, rail) if layer.linear else Tanh(gain, shift, rail)
     v_a, v_s = float(block.v_scale_volt), float(block.v_out_volt)
-    return Curve(spline_of(block.curve, v_a, v_s), gain, shift, rail, v_a)
+    spline = spline_of(block.curve, v_a, v_s)
+    if layer.linear:
+        return Mixed(layer.linear, Curve(spline, v_scale_volt=v_a), gain, shift, rail)
+    return Curve(spline, gain, shift, rail, v_a)
 
 
 @lru_cache(maxsize=64)

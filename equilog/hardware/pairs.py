@@ -15,12 +15,13 @@ from torch import Tensor
 
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
-from equilog.hardware.effects import DEVICE_EFFECTS, DeviceEffect, Devices
+from equilog.hardware.effects import DEVICE_EFFECTS, FIXED_NETWORK, DeviceEffect, Devices
 from equilog.hardware.effects.effect import line
 from equilog.hardware.effects.elementwise import elementwise
-from equilog.hardware.effects.rounding import feedback_through
+from equilog.hardware.effects.rounding import feedback_through, sold_conductance
 from equilog.hardware.technology import blocks
 from equilog.hardware.technology.blocks import Crossbar
+from equilog.hardware.technology.eseries import values
 from equilog.hardware.wire_drops import first_order_conductance
 from equilog.hardware.wires import loaded_conductance
 
@@ -28,48 +29,86 @@ Wires = Literal["exact", "first-order"]
 """How resistive wires are reckoned with"""
 
 
-def wanted_differences(weights: Tensor, unit: Tensor, bar: Crossbar) -> tuple[Tensor, Tensor]:
+def wanted_differences(
+    weights: Tensor, unit: Tensor, bar: Crossbar, fixed: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return ``ΔG`` in siemens and the feedback resistor that lets the largest use the whole range, in ohm.
 
     Args:
         weights: C, shape ``(n, columns)``.
         unit: ``V_a/V_k``, so that ``R_f ΔG = C V_a/V_k``; shape ``(columns,)``.
         bar: the crossbar.
+        fixed: weights of a fixed network, shaped alike. Where its largest is above that of C, it sets R_f: no resistor
+            then conducts more than a device can, which the sources must drive, and R_f does not follow weights that
+            have hardly been learnt yet down to nothing, and τ = R_f C_f with it.
 
     Raises:
         ValueError: if a weight is not finite, or all are zero.
     """
-    delta, r_feedback = _Differences.apply(weights, unit, bar)
+    least = 0.0 if fixed is None else float((fixed * unit).abs().max())
+    delta, r_feedback = _Differences.apply(weights, unit, bar, least)
     return delta, r_feedback
+
+
+def fixed_pairs(delta: Tensor, chip: Chip | Population) -> Tensor:
+    """Return the resistors of a fixed network: of every pair one is left out, of a weight of zero both.
+
+    Of an E series where resistors come in one, and with their mismatch.
+
+    Args:
+        delta: ``ΔG`` of the pairs, shape ``(n, columns)``.
+        chip: whose resistors.
+
+    Returns:
+        ``G⁺`` and ``G⁻``, shape ``(2, n, columns)``; with a leading dimension ``chips`` for a population.
+    """
+    pairs = torch.stack([delta, -delta]).clamp(min=0)
+    conducts = pairs > 0
+    series = chip.spec.crossbar.e_series
+    if series is not None and bool(conducts.any()):
+        ohm = 1 / pairs[conducts].detach().double()
+        sold = sold_conductance(pairs, values(series, float(ohm.min()) / 2, float(ohm.max()) * 2))
+        pairs = torch.where(conducts, sold, 0.0)
+    spread = FIXED_NETWORK.sample(chip, pairs.shape)
+    if spread is not None:
+        pairs = pairs * spread.to(pairs)
+    return pairs.expand(len(chip.seeds), *pairs.shape[-3:]) if isinstance(chip, Population) else pairs
 
 
 class _Differences(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, unit: Tensor, bar: Crossbar) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, weights: Tensor, unit: Tensor, bar: Crossbar, least: float) -> tuple[Tensor, Tensor]:
         wanted = weights * unit
         place = wanted.abs().argmax()
         ctx.span = bar.g_max_siemens - bar.g_min_siemens
-        found = wanted.view(-1)[place].abs() / ctx.span
-        size = float(found)
+        largest = wanted.view(-1)[place].abs()
+        size = float(largest)
         if not math.isfinite(size):
             raise ValueError("a weight is inf or nan: the cell cannot be programmed onto a chip")
+        ctx.given = None
+        if size < least:
+            largest, size = torch.full_like(largest, least), least
+            ctx.given = largest
+        found = largest / ctx.span
         if not size > 0:
             raise ValueError("all weights are zero: nothing to program")
         r_feedback = feedback_through(found, bar)
-        ctx.rounding = float(r_feedback) - size if bar.e_series is not None else 0.0
+        ctx.rounding = float(r_feedback) - float(found) if bar.e_series is not None else 0.0
         ctx.save_for_backward(weights, unit, place)
         return wanted / r_feedback, r_feedback
 
     @staticmethod
-    def backward(ctx: Any, of_delta: Tensor, of_r: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, of_delta: Tensor, of_r: Tensor) -> tuple[Tensor, None, None, None]:
         weights, unit, place = ctx.saved_tensors
         wanted = weights * unit
+        if ctx.given is not None:  # by weights that are not learnt
+            return of_delta / (ctx.given / ctx.span + ctx.rounding) * unit, None, None, None
         largest = wanted.view(-1)[place]
         r_feedback = largest.abs() / ctx.span + ctx.rounding
         of_wanted = of_delta / r_feedback
         of_largest = (of_r - (of_wanted * wanted).sum() / r_feedback) * (largest.sign() / ctx.span)
         of_wanted = of_wanted.view(-1).index_add(0, place.view(1), of_largest.view(1)).view_as(wanted)
-        return of_wanted * unit, None, None
+        return of_wanted * unit, None, None, None
 
 
 def real_pairs(delta: Tensor, chip: Chip | Population, when: Conditions) -> Tensor:

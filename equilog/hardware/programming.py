@@ -9,6 +9,10 @@ column k is driven by a source of amplitude ``V_k`` in both polarities, and a si
 R_f is chosen so that the largest weight uses the whole conductance range; where resistors come in an E series, it is
 the next larger one of that.
 
+A law beside the weights (:class:`~equilog.cells.FixedCoupling`) is a network of precision resistors on the same columns
+and virtual grounds, ``R_f (F⁺_ik − F⁻_ik) V_k = V_a K_ik``, of which nothing is programmed; it lies beside the array,
+not behind its wires. Everything downstream that asks for currents, loads and weights gets both together.
+
 With resistive wires the array is laid out as :mod:`equilog.hardware.wires` draws it: word line 2k carries the negative
 polarity of column k and its G⁺, word line 2k + 1 the positive polarity and its G⁻; bit line i ends in neuron i.
 """
@@ -22,11 +26,13 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from equilog.cells.fixed import FixedCoupling, HoldsMatrices, fixed_of
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
-from equilog.hardware.effects import ACTIVATION_GAIN, ACTIVATION_OFFSET, AMPLIFIER_OFFSET
+from equilog.hardware.effects import AMPLIFIER_OFFSET
 from equilog.hardware.effects.converter import sample_inl
-from equilog.hardware.pairs import Wires, real_pairs, through_wires, wanted_differences
+from equilog.hardware.effects.fixed_network import sample_outputs
+from equilog.hardware.pairs import Wires, fixed_pairs, real_pairs, through_wires, wanted_differences
 from equilog.hardware.technology.spec import Spec
 
 
@@ -37,10 +43,10 @@ class ProgrammedLayer:
     On a population of chips every shape below, but that of R_f, C_f and the target, has a leading dimension ``chips``.
 
     Attributes:
-        g_plus_siemens: ``G⁺`` of the devices, shape ``(n, n + m + 1)``; zero where no device conducts.
+        g_plus_siemens: ``G⁺`` of the crossbar's devices, shape ``(n, n + m + 1)``; zero where no device conducts.
         g_minus_siemens: ``G⁻``, same shape.
         transfer_siemens: what arrives of them, current into virtual ground i for a volt at source k, same shape:
-            ``G⁺ − G⁻`` with ideal wires.
+            ``G⁺ − G⁻`` with ideal wires; and of a fixed network, if there is one.
         load_siemens: all conductance at the virtual grounds but the feedback: ``ΣG_i``, shape ``(n,)``; with resistive
             wires the matrix L of :func:`equilog.hardware.wires.loaded_conductance`, shape ``(n, n)``, unless they are
             reckoned with to first order only.
@@ -57,6 +63,10 @@ class ProgrammedLayer:
         spec: the technology.
         seed: of the chip, or a tuple of seeds.
         conditions: age, temperature and read for which the conductances hold.
+        fixed_plus_siemens, fixed_minus_siemens: ``F⁺`` and ``F⁻`` of a fixed network, shaped like ``G⁺``, zero where
+            there is no resistor; None without a law.
+        fixed_target: what it was to realise, ``[K_z, K_d, k]``, shaped like the target; None without one.
+        linear: how many leading neurons have no activation.
     """
 
     g_plus_siemens: Tensor
@@ -76,6 +86,10 @@ class ProgrammedLayer:
     spec: Spec
     seed: int | tuple[int, ...]
     conditions: Conditions
+    fixed_plus_siemens: Tensor | None = None
+    fixed_minus_siemens: Tensor | None = None
+    fixed_target: Tensor | None = None
+    linear: int = 0
 
     @property
     def states(self) -> int:
@@ -91,6 +105,19 @@ class ProgrammedLayer:
     def drives(self) -> int:
         """Number of DAC channels m."""
         return self.g_plus_siemens.shape[-1] - self.states - 1
+
+    @property
+    def fixed_pairs(self) -> tuple[Tensor, Tensor] | None:
+        """``F⁺`` and ``F⁻``; None without a law."""
+        if self.fixed_plus_siemens is None or self.fixed_minus_siemens is None:
+            return None
+        return self.fixed_plus_siemens, self.fixed_minus_siemens
+
+    @property
+    def resistors(self) -> tuple[Tensor, Tensor]:
+        """``G⁺ + F⁺`` and ``G⁻ + F⁻``: all that each source, in either polarity, drives at each virtual ground."""
+        plus, minus = self.g_plus_siemens, self.g_minus_siemens
+        return (plus, minus) if (law := self.fixed_pairs) is None else (plus + law[0], minus + law[1])
 
     @property
     def wired(self) -> bool:
@@ -109,9 +136,22 @@ class ProgrammedLayer:
 
     @property
     def effective(self) -> Tensor:
-        """The weights ``C`` that the array realises, shape ``(n, n + m + 1)``."""
+        """The weights that the chip realises, its fixed network included, shape ``(n, n + m + 1)``."""
+        return self._weights(self.transfer_siemens)
+
+    @property
+    def fixed_effective(self) -> Tensor | None:
+        """What of them is the fixed network's; None without one."""
+        return None if (law := self.fixed_pairs) is None else self._weights(law[0] - law[1])
+
+    @property
+    def asked(self) -> Tensor:
+        """What :attr:`effective` was to be: the target and the law together, shape ``(n, n + m + 1)``."""
+        return self.target if self.fixed_target is None else self.target + self.fixed_target
+
+    def _weights(self, siemens: Tensor) -> Tensor:
         scale = self.r_feedback_ohm / self.spec.activation.v_scale_volt
-        return self.transfer_siemens * scale * source_volts(self.spec, self)
+        return siemens * scale * source_volts(self.spec, self)
 
     @property
     def time_constant_second(self) -> float:
@@ -145,24 +185,28 @@ def program(
     chip: Chip | Population,
     conditions: Conditions | None = None,
     *,
+    fixed: FixedCoupling | None = None,
     wires: Wires = "exact",
 ) -> ProgrammedLayer:
     """Map a cell's weights onto a chip, or onto every chip of a population.
 
     Range and levels are the technology's; programming error, exponents of drift, stuck devices and offsets this chip's.
-    Differentiable in the weights; the rounding to levels passes gradients straight through.
+    Differentiable in the weights; the rounding to levels passes gradients straight through. Of a cell see
+    :func:`program_cell`.
 
     Args:
         matrices: ``W (n, n)``, ``U (n, m)``, ``b (n,)``, as from :meth:`CircuitCell.matrices`.
         chip: where to.
         conditions: when, how warm and with which noise the chip is read; just programmed, at 300 K and without noise
             unless given.
+        fixed: a law that the chip has in fixed resistors beside them.
         wires: how resistive ones are reckoned with: "exact", by Kirchhoff's laws, once differentiable; or
             "first-order", the approximation of :mod:`equilog.hardware.wire_drops`, at a small part of the cost and
             meant for training. Without resistive wires they are the same.
 
     Raises:
-        ValueError: for another `wires`, if a weight is not finite, or all are zero (no conductance could be chosen).
+        ValueError: for another `wires`, a law of another size, if a weight is not finite, or all are zero (no
+            conductance could be chosen).
     """
     if wires not in get_args(Wires):
         raise ValueError(f"wires = {wires!r}: expected one of {', '.join(get_args(Wires))}")
@@ -173,7 +217,11 @@ def program(
     n, columns = target.shape
     m = columns - n - 1
     unit = float(spec.activation.v_scale_volt) / _volts(spec, n, m, target)
-    delta, r_feedback = wanted_differences(target, unit, bar)
+    law, linear = None, 0
+    if fixed is not None:
+        fixed.check_beside(n, m)
+        law, linear = fixed.columns().to(target), fixed.linear
+    delta, r_feedback = wanted_differences(target, unit, bar, law)
     g = real_pairs(delta, chip, when)
     if isinstance(chip, Population):
         lead: tuple[int, ...] = (len(chip.seeds),)
@@ -182,6 +230,12 @@ def program(
         lead = ()
     g_plus, g_minus = g.unbind(-3)
     transfer, load = through_wires(g, bar.wires, wires)
+    fixed_plus = fixed_minus = None
+    if law is not None:
+        fixed_plus, fixed_minus = fixed_pairs(law * unit / r_feedback, chip).unbind(-3)
+        own = (fixed_plus + fixed_minus).sum(-1)
+        transfer = transfer + (fixed_plus - fixed_minus)
+        load = load + (own.diag_embed() if load.ndim == transfer.ndim else own)
 
     def per_neuron(value: float) -> Tensor:
         return target.new_full((*lead, n), value)
@@ -191,6 +245,7 @@ def program(
         return None if drawn is None else drawn.to(target)
 
     amp = spec.amplifier
+    act_gain, act_offset = sample_outputs(chip, n, linear)
     return ProgrammedLayer(
         g_plus_siemens=g_plus,
         g_minus_siemens=g_minus,
@@ -201,12 +256,38 @@ def program(
         dc_gain=per_neuron(amp.dc_gain),
         gbw_hertz=per_neuron(amp.gbw_hertz),
         amp_offset_volt=AMPLIFIER_OFFSET.sample(chip, n).to(target),
-        act_gain=1 + ACTIVATION_GAIN.sample(chip, n).to(target),
-        act_offset_volt=ACTIVATION_OFFSET.sample(chip, n).to(target),
+        act_gain=act_gain.to(target),
+        act_offset_volt=act_offset.to(target),
         dac_inl=bows("dac", m),
         adc_inl=bows("adc", n),
         target=target,
         spec=spec,
         seed=chip.seeds if isinstance(chip, Population) else chip.seed,
         conditions=when,
+        fixed_plus_siemens=fixed_plus,
+        fixed_minus_siemens=fixed_minus,
+        fixed_target=law,
+        linear=linear,
     )
+
+
+def program_cell(
+    cell: HoldsMatrices,
+    chip: Chip | Population,
+    conditions: Conditions | None = None,
+    *,
+    wires: Wires = "exact",
+    dtype: torch.dtype | None = None,
+) -> ProgrammedLayer:
+    """Map a cell onto a chip, its law included if it has one: :func:`program` of the whole equation.
+
+    Args:
+        cell: any cell.
+        chip, conditions, wires: as for :func:`program`.
+        dtype: to compute in; that of the cell's weights unless given.
+
+    Raises:
+        ValueError: as :func:`program`.
+    """
+    weight, input_weight, bias = (m if dtype is None else m.to(dtype) for m in cell.matrices())
+    return program((weight, input_weight, bias), chip, conditions, fixed=fixed_of(cell), wires=wires)

@@ -12,6 +12,7 @@ from equilog.devices import Device, NgspiceDevice
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip
 from equilog.model import HybridDEQ
+from equilog.objective import Objective
 from equilog.runs.config import RunConfig
 from equilog.runs.folder import RunFolder
 from equilog.tasks import Data, get_task
@@ -23,6 +24,11 @@ def load_data(config: RunConfig) -> Data:
     """Return the data of a run's task, as many as the configuration wants."""
     folder = None if config.data is None else Path(config.data)
     return get_task(config.task).load(folder).limited(config.samples)
+
+
+def objective_of(config: RunConfig, data: Data) -> Objective:
+    """Return loss and score of a run's task."""
+    return get_task(config.task).objective(data, config.training)
 
 
 def train_run(folder: RunFolder, data: Data, *, processes: int = 1, progress: bool = True) -> None:
@@ -43,6 +49,7 @@ def train_run(folder: RunFolder, data: Data, *, processes: int = 1, progress: bo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = task.build(config.model)
+    objective = objective_of(config, data)
     rows = fit(
         model,
         data.train_x,
@@ -50,10 +57,11 @@ def train_run(folder: RunFolder, data: Data, *, processes: int = 1, progress: bo
         folder.spec(),
         config.training,
         seed=config.seed,
+        objective=objective,
         augment=task.augment,
         state=folder.state,
         progress=progress,
-        after_stage=_TestAccuracy(data.test_x, data.test_y),
+        after_stage=_TestScore(data.test_x, data.test_y, objective),
         processes=processes,
     )
     folder.save_training(rows)
@@ -77,6 +85,7 @@ def adapt_run(folder: RunFolder, data: Data, *, progress: bool = True) -> None:
     if config.adaptation is None or folder.adapted:
         return
     model = folder.load_model()
+    task, smoothing = get_task(config.task), config.adaptation.label_smoothing
     with _device(config.adaptation.device, folder.chip()) as device:
         rows = adapt(
             model,
@@ -86,7 +95,8 @@ def adapt_run(folder: RunFolder, data: Data, *, progress: bool = True) -> None:
             config.adaptation,
             twin=folder.spec(),
             seed=config.seed,
-            augment=get_task(config.task).augment,
+            objective=task.objective(data, config.training.model_copy(update={"label_smoothing": smoothing})),
+            augment=task.augment,
             state=folder.state / "adaptation",
             progress=progress,
         )
@@ -99,20 +109,21 @@ def _device(name: str, chip: Chip) -> Device:
 
 
 @torch.no_grad()
-def accuracy(model: HybridDEQ, x: Tensor, y: Tensor, chip: Chip | None = None) -> float:
-    """Return the fraction of `x` classified as `y`, in batches; ideal without a chip."""
-    hits = 0
+def mean_score(model: HybridDEQ, x: Tensor, y: Tensor, objective: Objective, chip: Chip | None = None) -> float:
+    """Return the mean score of the model's outputs for `x` against `y`, in batches; ideal without a chip."""
+    total = 0.0
     for start in range(0, len(x), 1000):
         part = slice(start, start + 1000)
-        hits += int((model(x[part], chip).argmax(1) == y[part]).sum())
-    return hits / len(x)
+        total += float(objective.score(model(x[part], chip), y[part]))
+    return total / len(x)
 
 
-class _TestAccuracy:
+class _TestScore:
     """Measure the ideal model on test samples at the end of every stage; a class because processes are sent it."""
 
-    def __init__(self, x: Tensor, y: Tensor) -> None:
-        self.x, self.y = x, y
+    def __init__(self, x: Tensor, y: Tensor, objective: Objective) -> None:
+        self.x, self.y, self.objective = x, y, objective
 
     def __call__(self, model: HybridDEQ, stage: str) -> dict[str, float]:
-        return {"test_accuracy_ideal": accuracy(model, self.x, self.y)}
+        found = mean_score(model, self.x, self.y, self.objective)
+        return {f"test_{self.objective.score_name}_ideal": found}

@@ -9,21 +9,22 @@ import torch
 from torch import Tensor
 
 from equilog.cost import CostReport, DigitalTarget, Use, estimate
-from equilog.devices.ladder import classify_on, verify
+from equilog.devices.ladder import score_on, verify
 from equilog.devices.ladder_report import AT_REST, IN_TIME, TRANSISTORS, TWIN_AT_REST, LadderReport, asked_for
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip
 from equilog.model import HybridDEQ
 from equilog.names import UserError
+from equilog.objective import Objective
 from equilog.pipeline.build import compile_run, parts_of_run
-from equilog.pipeline.train import accuracy, load_data
+from equilog.pipeline.train import load_data, mean_score, objective_of
 from equilog.report import check_installed, write_report
 from equilog.runs.folder import RunFolder
 from equilog.tasks import Data
 from equilog.training import TrainConfig
 
 Progress = Callable[[str, float], None]
-# Chips on which accuracy is measured; far from the seeds that people choose for the one they build.
+# Chips on which scores are measured; far from the seeds that people choose for the one they build.
 UNSEEN_CHIPS = 1_000_000
 
 
@@ -52,6 +53,7 @@ def verify_run(
     rungs = None if rungs is None else asked_for(rungs)
     config, model = folder.config(), folder.load_model()
     data = data or load_data(config)
+    objective = objective_of(config, data)
     tell = progress or (lambda _phrase, _done: None)
     count = config.verify.rest_samples
     if rungs is None:
@@ -63,6 +65,7 @@ def verify_run(
         folder.chip(),
         data.test_x[:count],
         data.test_y[:count],
+        objective=objective,
         settle_samples=config.verify.settle_samples,
         chain_samples=config.verify.chain_samples,
         transistor_samples=config.verify.transistor_samples,
@@ -81,7 +84,7 @@ def verify_run(
         metrics = folder.metrics() | _ladder_metrics(ladder.report)
     else:
         tell("measuring unseen chips", 0.0)
-        metrics = _metrics(folder, model, data, ladder.report, tell)
+        metrics = _metrics(folder, model, data, objective, ladder.report, tell)
     folder.save_metrics(metrics)
     tell("drawing the report", 0.0)
     write_report(folder)
@@ -112,15 +115,20 @@ def cost_of_run(
         raise UserError(str(error)) from None
 
 
-def _metrics(folder: RunFolder, model: HybridDEQ, data: Data, report: LadderReport, tell: Progress) -> dict[str, Any]:
-    config, chip = folder.config(), folder.chip()
+def _metrics(
+    folder: RunFolder, model: HybridDEQ, data: Data, objective: Objective, report: LadderReport, tell: Progress
+) -> dict[str, Any]:
+    config, chip, name = folder.config(), folder.chip(), objective.score_name
     trained = folder.load_model(adapted=False)  # for chips that it was not adapted to
     x, y, count = data.test_x, data.test_y, config.verify.chips
+
+    def on(which: HybridDEQ, which_chip: Chip) -> float:
+        return score_on(which, TwinDevice(which_chip), x, y, objective)
+
     chips = []
     for k in range(count):
-        chips.append(classify_on(trained, TwinDevice(Chip(chip.spec, UNSEEN_CHIPS + k)), x, y))
+        chips.append(on(trained, Chip(chip.spec, UNSEEN_CHIPS + k)))
         tell("measuring unseen chips", (k + 1) / count)
-    before = _accuracy_before_chips(config.training, folder.training())
     cost = _cost(model, chip, x[: report.samples], report.settling.time_second)
     return {
         "task": config.task,
@@ -129,15 +137,15 @@ def _metrics(folder: RunFolder, model: HybridDEQ, data: Data, report: LadderRepo
         "chip_seed": config.chip_seed,
         "test_samples": len(x),
         **_ladder_metrics(report),
-        "accuracy_ideal": accuracy(trained, x, y),
-        "accuracy_ideal_before_twin_training": before,
-        "accuracy_twin": classify_on(model, TwinDevice(chip), x, y),
-        "accuracy_twin_before_adaptation": classify_on(trained, TwinDevice(chip), x, y) if folder.adapted else None,
-        "accuracy_twin_unseen_chips": {
+        f"{name}_ideal": mean_score(trained, x, y, objective),
+        f"{name}_ideal_before_twin_training": _before_chips(config.training, folder.training(), f"test_{name}_ideal"),
+        f"{name}_twin": on(model, chip),
+        f"{name}_twin_before_adaptation": on(trained, chip) if folder.adapted else None,
+        f"{name}_twin_unseen_chips": {
             "chips": count,
             "mean": sum(chips) / count,
-            "worst": min(chips),
-            "best": max(chips),
+            "worst": report.worst_of(chips),
+            "best": report.best_of(chips),
             "each": chips,
         },
         "cost": None if cost is None else cost.model_dump(),
@@ -146,14 +154,14 @@ def _metrics(folder: RunFolder, model: HybridDEQ, data: Data, report: LadderRepo
     }
 
 
-def _accuracy_before_chips(config: TrainConfig, rows: list[dict[str, str]]) -> float | None:
-    """Return the ideal model's test accuracy at the end of the last stage before the first that met chips."""
+def _before_chips(config: TrainConfig, rows: list[dict[str, str]], key: str) -> float | None:
+    """Return the ideal model's test score at the end of the last stage before the first that met chips."""
     before = None
     for row in rows:
         if (stage := config.stages.get(row["stage"])) is None or stage.twin:
             return before
-        if row.get("test_accuracy_ideal"):
-            before = float(row["test_accuracy_ideal"])
+        if row.get(key):
+            before = float(row[key])
     return None
 
 
@@ -161,16 +169,17 @@ def _ladder_metrics(report: LadderReport) -> dict[str, Any]:
     """Return the figures that the ladder alone decides."""
     at_rest, in_time, same, real = (report.rung(name) for name in (AT_REST, IN_TIME, TWIN_AT_REST, TRANSISTORS))
     settled = torch.tensor(report.settling.time_second, dtype=torch.float64)
-    rests, found = bool(settled.isfinite().all()), report.transistors
+    rests, found, name = bool(settled.isfinite().all()), report.transistors, report.score_name
     return {
         "verified": report.verified,
-        "accuracy_ngspice": at_rest.accuracy if at_rest else None,
-        "accuracy_twin_same_samples": same.accuracy if same else None,
+        "score": {"name": name, "higher_is_better": report.higher_is_better, "unit": report.score_unit},
+        f"{name}_ngspice": at_rest.score if at_rest else None,
+        f"{name}_twin_same_samples": same.score if same else None,
         "ngspice_samples": report.samples if at_rest else 0,
         "ngspice_transients": report.settle_samples,
         "max_error_at_rest": at_rest.max_error if at_rest else None,
         "max_error_in_time": in_time.max_error if in_time else None,
-        "accuracy_transistors": real.accuracy if real else None,
+        f"{name}_transistors": real.score if real else None,
         "max_error_transistors": real.max_error if real else None,
         "transistor_samples": found.samples if found else 0,
         "transistor_samples_classified_alike": found.same_class if found else None,

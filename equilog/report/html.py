@@ -9,12 +9,13 @@ import jinja2
 from markupsafe import Markup, escape
 
 from equilog.report import tables, units
-from equilog.report.accuracy import accuracy_plate
+from equilog.report.allocation import Section, allocation_section
 from equilog.report.cost import cost_plates
 from equilog.report.findings import Findings, gather, verdict
 from equilog.report.parts import parts_table
 from equilog.report.rungs import ladder_plate, transistor_plate
 from equilog.report.schematic import schematic_plate
+from equilog.report.scores import score_plate
 from equilog.report.settling import settling_plate, stability_plate
 from equilog.report.style import css_variables
 from equilog.report.training import training_plate
@@ -30,11 +31,11 @@ def render(folder: RunFolder) -> str:
     Raises:
         UserError: if the run is not finished.
     """
-    return page(gather(folder))
+    return page(gather(folder), allocation_section(folder.path))
 
 
-def page(run: Findings) -> str:
-    """Return the HTML document of what was found."""
+def page(run: Findings, allocation: Section | None = None) -> str:
+    """Return the HTML document of what was found, with what was allocated if it was."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_shipped),
         autoescape=True,
@@ -60,11 +61,12 @@ def page(run: Findings) -> str:
         ladder=ladder_plate(run),
         transistors=transistor_plate(run),
         waveforms=waveform_plate(run),
-        accuracy=accuracy_plate(run),
+        scores=score_plate(run),
         settling=settling,
         cost_plates=[] if run.cost is None else cost_plates(run.cost),
         cost_rows=[] if run.cost is None else tables.cost_rows(run.cost),
         parts=parts_table(run.parts) if run.parts else None,
+        allocation=allocation,
         training=training_plate(run),
         schematic=schematic_plate(run),
         weights=weights_plate(run),

@@ -20,8 +20,8 @@ from equilog.report.units import (
     count,
     engineering,
     figure_text,
-    percent,
     scientific,
+    score_text,
 )
 from equilog.runs.config import RunConfig
 
@@ -40,7 +40,8 @@ class Tile:
 def tiles(run: Findings) -> list[Tile]:
     """Return the key figures, in the order in which the report proves them."""
     m, report = run.metrics, run.report
-    chips = m.get("accuracy_twin_unseen_chips") or {}
+    name = report.score_name
+    chips = m.get(f"{name}_twin_unseen_chips") or {}
     tested = int(m.get("test_samples") or 0)
     simulated = report.simulator is not None
     at_rest, in_time = report.rung("ngspice at rest"), report.rung("ngspice in time")
@@ -48,20 +49,20 @@ def tiles(run: Findings) -> list[Tile]:
     slowest = max(times, default=math.nan)
     median = sorted(times)[(len(times) - 1) // 2] if times else math.nan
     return [
-        Tile("accuracy, ideal", percent(m.get("accuracy_ideal")), count(tested, "test sample")),
+        Tile(f"{name}, ideal", score_text(report, m.get(f"{name}_ideal")), count(tested, "test sample")),
         Tile(
-            "accuracy, twin of this chip",
-            percent(m.get("accuracy_twin")),
+            f"{name}, twin of this chip",
+            score_text(report, m.get(f"{name}_twin")),
             f"chip {run.config.chip_seed}, {count(tested, 'test sample')}",
         ),
         Tile(
-            "accuracy, unseen chips",
-            percent(chips.get("mean")),
-            f"mean of {chips.get('chips', 0)}; worst {percent(chips.get('worst'))}",
+            f"{name}, unseen chips",
+            score_text(report, chips.get("mean")),
+            f"mean of {chips.get('chips', 0)}; worst {score_text(report, chips.get('worst'))}",
         ),
         Tile(
-            "accuracy, ngspice",
-            percent(m.get("accuracy_ngspice")) if simulated else "not run",
+            f"{name}, ngspice",
+            score_text(report, m.get(f"{name}_ngspice")) if simulated else "not run",
             f"first {count(report.samples, 'test sample')}" if simulated else "no simulator",
         ),
         Tile(
@@ -104,7 +105,7 @@ def rung_rows(run: Findings) -> list[dict[str, Any]]:
             "tolerance": scientific(r.tolerance),
             "verdict": {True: "agrees", False: "fails", None: MISSING}[r.agrees],
             "agrees": r.agrees,
-            "accuracy": percent(r.accuracy),
+            "score": score_text(run.report, r.score),
         }
         for r in run.report.rungs
     ]

@@ -1,4 +1,4 @@
-"""The training curve: loss and accuracy per epoch, stage by stage."""
+"""The training curve: loss and score per epoch, stage by stage."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from itertools import groupby
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from equilog.objective import Scored
 from equilog.report.findings import Findings
 from equilog.report.style import ANALOG, BAND, DIGITAL, INK, MUTED, Plate, canvas, drawing, to_svg
+from equilog.report.units import score_axis
 
 KEY = "fig-training"
-TITLE = "Loss and accuracy, epoch by epoch"
+# From this ratio of the largest to the least error on, a linear axis hides the small ones.
+DECADES = 20
 
 
 def training_plate(run: Findings) -> Plate | None:
-    """Return loss and accuracy over the epochs; None if none were trained."""
+    """Return loss and score over the epochs; None if none were trained."""
     rows = run.training
     if not rows:
         return None
-    drawings = [_draw(rows, "loss"), _draw(rows, "accuracy")]
+    name = run.report.score_name
+    drawings = [_draw(rows, "loss", run.report), _draw(rows, name, run.report)]
     stages = [stage for stage, _ in groupby(rows, key=lambda row: row.get("stage", ""))]
     both = (
         " After the ideal stage every step sees another chip: how much the curve jumps where stages change is what "
@@ -31,14 +35,14 @@ def training_plate(run: Findings) -> Plate | None:
     )
     return Plate(
         KEY,
-        TITLE,
+        f"Loss and {name}, epoch by epoch",
         drawings,
-        "Loss and accuracy on the training samples as augmented, mean over each epoch; test samples decide "
+        f"Loss and {name} on the training samples as augmented, mean over each epoch; test samples decide "
         f"nothing here.{both}",
     )
 
 
-def _draw(rows: list[dict[str, str]], column: str) -> Markup:
+def _draw(rows: list[dict[str, str]], column: str, scored: Scored) -> Markup:
     key = f"{KEY}-{column}"
     epochs = [_number(row, "epoch") for row in rows]
     with drawing(key):
@@ -50,18 +54,31 @@ def _draw(rows: list[dict[str, str]], column: str) -> Markup:
         if column == "loss":
             axes.set_ylim(bottom=0)
         else:
-            tests = ((e, _number(row, "test_accuracy_ideal")) for e, row in zip(epochs, rows))
+            tests = ((e, _number(row, f"test_{column}_ideal")) for e, row in zip(epochs, rows))
             tested = [(e, a) for e, a in tests if not math.isnan(a)]
             if tested:
                 axes.plot(*zip(*tested), "D", color=INK, markersize=5, label="test samples, ideal model")
-            axes.set_ylim(0, 1.03)
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
-            axes.legend(loc="lower right")
+            _scale(axes, [v for row in rows if (v := _number(row, column)) >= 0] + [a for _, a in tested], scored)
+            axes.legend(loc="lower right" if scored.higher_is_better else "upper right")
         _shade_stages(axes, rows)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
         axes.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
         return to_svg(figure, key, f"{column} per epoch")
+
+
+def _scale(axes: Axes, values: list[float], scored: Scored) -> None:
+    """Begin at zero; where errors fall by orders of magnitude, be logarithmic instead."""
+    top, least = max(values, default=1.0), min(values, default=1.0)
+    if not scored.higher_is_better and top > DECADES * least > 0:
+        axes.set_yscale("log")
+        axes.set_ylim(0.7 * least, 1.5 * top)
+        axes.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5), numticks=8))
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set_ylim(0, 1.03 if scored.hits else 1.08 * top or 1.0)
+    factor, unit = score_axis(scored, top)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{factor * v:g} {unit}".rstrip()))
 
 
 def _number(row: dict[str, str], key: str) -> float:

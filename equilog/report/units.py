@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from equilog.objective import Scored
+
 MISSING = "—"
 # Between number and unit: a line never breaks there.
 NBSP = "\u00a0"
@@ -69,6 +71,26 @@ def scientific(value: float | None, digits: int = 2) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a fraction as ``97.9 %``."""
     return MISSING if value is None or math.isnan(value) else f"{100 * value:.{digits}f}{NBSP}%"
+
+
+def score_text(scored: Scored, value: float | None, digits: int = 1) -> str:
+    """Return a score as people read it.
+
+    A fraction of right samples has `digits` decimals of a percent; any other score three digits, which an error of
+    any size needs, in percent or in its unit.
+    """
+    if scored.hits:
+        return percent(value, digits)
+    if value is None or math.isnan(value):
+        return MISSING
+    if scored.score_unit is not None:
+        return engineering(value, scored.score_unit)
+    return f"{100 * value:.3g}".replace("-", "−") + f"{NBSP}%" if abs(value) >= 1e-6 else scientific(value, 3)
+
+
+def score_axis(scored: Scored, largest: float) -> tuple[float, str]:
+    """Return the factor and the unit with which an axis of scores up to `largest` reads well."""
+    return (100.0, "%") if scored.score_unit is None else axis_unit(largest, scored.score_unit)
 
 
 def count(number: int, noun: str) -> str:

@@ -22,7 +22,7 @@ def weights_plate(run: Findings) -> Plate:
     layer = run.layer
     n = layer.states
     realised = layer.effective.detach()[:, :n].numpy()
-    asked = layer.target.detach()[:, :n].numpy()
+    asked = layer.asked.detach()[:, :n].numpy()
     deviation = realised - asked
     largest = float(np.abs(asked).max()) or 1.0
     drawings = [

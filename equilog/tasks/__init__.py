@@ -1,11 +1,12 @@
 """Data and models to try it on, found by name."""
 
 from equilog.names import unknown
+from equilog.tasks.dynamics.linear import LinearSystem
 from equilog.tasks.task import Data, Task
 from equilog.tasks.vision.digits import Digits
 from equilog.tasks.vision.fashion_mnist import FashionMnist
 
-_TASKS: dict[str, type[Task]] = {task.name: task for task in (Digits, FashionMnist)}
+_TASKS: dict[str, type[Task]] = {task.name: task for task in (Digits, FashionMnist, LinearSystem)}
 
 
 def task_names() -> list[str]:

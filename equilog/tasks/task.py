@@ -13,12 +13,17 @@ from torch import Tensor
 
 from equilog.model import HybridDEQ
 from equilog.names import Strict
+from equilog.objective import Classification, Objective
 from equilog.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs as float32 in the shape the model takes, and class indices as int64."""
+    """Inputs as float32 in the shape the model takes, and what outputs are compared with.
+
+    That is class indices as int64, shape ``(samples,)``, or targets as float32 in the shape the model gives,
+    ``(samples, …)``; the task's objective says which.
+    """
 
     train_x: Tensor
     train_y: Tensor
@@ -61,6 +66,15 @@ class Task(ABC):
     @abstractmethod
     def build(self, config: ModelConfig) -> HybridDEQ:
         """Return an untrained model; its random start follows torch's global generator."""
+
+    def objective(self, data: Data, config: TrainConfig) -> Objective:
+        """Return loss and score; classification with the configuration's label smoothing unless the task knows better.
+
+        Args:
+            data: which may set the scale of the loss.
+            config: of the training, or a transfer's label smoothing in its place.
+        """
+        return Classification(config.label_smoothing)
 
     def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Return a varied copy of a training batch; unchanged unless the task knows better."""

@@ -4,14 +4,11 @@ from equilog.training.config import TrainConfig
 from equilog.training.curriculum import CURRICULA, curriculum
 from equilog.training.finite import NotFiniteError
 from equilog.training.fit import TrainingInterrupted, fit
-from equilog.training.objective import Classification, Objective
 from equilog.training.stage import Stage
 
 __all__ = [
     "CURRICULA",
-    "Classification",
     "NotFiniteError",
-    "Objective",
     "Stage",
     "TrainConfig",
     "TrainingInterrupted",

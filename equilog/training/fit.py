@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from equilog.hardware import Spec
 from equilog.model import HybridDEQ
 from equilog.names import UserError
+from equilog.objective import Classification, Objective
 from equilog.training.config import TrainConfig
 from equilog.training.finite import check_finite
-from equilog.training.objective import Classification, Objective
 from equilog.training.randomness import EpochOrder, Together
 
 if TYPE_CHECKING:

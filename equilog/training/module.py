@@ -15,11 +15,11 @@ from equilog.equilibrium import NotConvergedError
 from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec
 from equilog.model import HybridDEQ
 from equilog.names import UserError
+from equilog.objective import Objective
 from equilog.training.config import TrainConfig
 from equilog.training.encounter import Encounters, read
 from equilog.training.finite import NotFiniteError, parameters_not_finite
 from equilog.training.losses import LOSSES
-from equilog.training.objective import Objective
 from equilog.training.randomness import loss_generator, noise_generator, step_generator
 from equilog.training.share import Share
 from equilog.training.stage import Stage

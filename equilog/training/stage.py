@@ -67,7 +67,7 @@ class Stage(Strict):
     @model_validator(mode="after")
     def _needs_a_twin(self) -> Self:
         if not self.twin:
-            asked = sorted(self.model_fields_set - {"epochs", "twin"})
-            if idle := [name for name in asked if getattr(self, name)]:
+            plain = Stage.model_construct(epochs=self.epochs)
+            if idle := [name for name in type(self).model_fields if getattr(self, name) != getattr(plain, name)]:
                 raise ValueError(f"{', '.join(idle)}: only a chip has these; set twin: true")
         return self

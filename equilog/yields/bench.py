@@ -17,14 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equilog.cells.curve import Curve
+from equilog.cells.curve import outside
 from equilog.equilibrium import EquilibriumLayer
 from equilog.equilibrium.solvers import Chord
-from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, program
+from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, program_cell
 from equilog.hardware.curve import activation_of
 from equilog.hardware.rest import STEEPEST
 from equilog.hardware.twin import adc, dac, static_system
 from equilog.model import HybridDEQ
+from equilog.objective import Objective
 from equilog.yields.population import population
 from equilog.yields.rows import ChipRow, Standing
 from equilog.yields.settings import StudyConfig
@@ -44,11 +45,12 @@ _MOST_SAMPLES, _BATCH_STATES = 2**10, 2**19
 class _Tally:
     """What has been counted on some chips; every tensor has the shape ``(chips,)``.
 
+    `score` is the sum of the samples' scores, float64;
     `first` holds the first samples of every chip and `steepest` those with the steepest activations, where the loop
     has most gain: if any sample oscillates, these do.
     """
 
-    correct: Tensor
+    score: Tensor
     unsettled: Tensor
     outside: Tensor
     clipped: Tensor
@@ -84,17 +86,20 @@ class Bench:
         model: the trained model.
         spec: the technology, effects already switched off where they should be.
         x: inputs.
-        y: class indices.
+        y: what outputs are compared with.
+        objective: how they are compared.
         config: the circumstances.
 
     Attributes:
         chunk: how many chips to measure at once.
-        accuracy_second, settling_second: time spent so far on accuracy, and on stability and settling in time.
+        score_second, settling_second: time spent so far on scores, and on stability and settling in time.
     """
 
-    def __init__(self, model: HybridDEQ, spec: Spec, x: Tensor, y: Tensor, config: StudyConfig) -> None:
-        self.spec, self.config, self.labels = spec, config, y
-        self.accuracy_second = self.settling_second = 0.0
+    def __init__(
+        self, model: HybridDEQ, spec: Spec, x: Tensor, y: Tensor, objective: Objective, config: StudyConfig
+    ) -> None:
+        self.spec, self.config, self.targets, self.objective = spec, config, y, objective
+        self.score_second = self.settling_second = 0.0
         self._readout = model.readout
         self._dtype = next(model.parameters()).dtype
         n = model.cell.states
@@ -102,8 +107,7 @@ class Bench:
         self._slice = max(1, _ARRAY_BYTES // (min(self._batch, len(x)) * n * 8))
         self.chunk = chunk_size(n, config)
         with torch.no_grad():
-            weight, input_weight, bias = (m.double() for m in model.cell.matrices())
-            self._matrices = weight, input_weight, bias
+            self._cell = model.cell
             self._drive = torch.cat([model.parameterize(part).double() for part in x.split(self._batch)])
         # Far below any converter's code, where the twin's own tolerance would take a third more steps.
         self._fast = EquilibriumLayer(Chord(rtol=1e-9, atol=1e-11, max_steps=60), on_failure="ignore")
@@ -118,19 +122,19 @@ class Bench:
         begun = time.perf_counter()
         layers = [self.programmed(seed) for seed in seeds]
         tallies = [self._count(layers[k : k + self._slice]) for k in range(0, len(layers), self._slice)]
-        self.accuracy_second += time.perf_counter() - begun
+        self.score_second += time.perf_counter() - begun
         begun = time.perf_counter()
         whole = torch.cat([t.unsettled + t.outside for t in tallies]) == 0
         watched = self._watch(
             layers, [s for t in tallies for s in t.steepest], [s for t in tallies for s in t.first], whole
         )
         self.settling_second += time.perf_counter() - begun
-        correct, unsettled, outside, clipped = (
+        score, unsettled, outside, clipped = (
             torch.cat([getattr(t, name) for t in tallies]).tolist()
-            for name in ("correct", "unsettled", "outside", "clipped")
+            for name in ("score", "unsettled", "outside", "clipped")
         )
         return [
-            self._row(seed, correct[k], unsettled[k], outside[k], clipped[k], watched.get(k))
+            self._row(seed, score[k], unsettled[k], outside[k], clipped[k], watched.get(k))
             for k, seed in enumerate(seeds)
         ]
 
@@ -138,19 +142,20 @@ class Bench:
         """Return the model's cell on the chip with this seed, float64, under the study's circumstances."""
         c = self.config
         reads = None if c.read_seed is None else reads_of(c.read_seed, seed)
-        return program(self._matrices, Chip(self.spec, seed), Conditions(c.age_second, c.temperature_kelvin, reads))
+        when = Conditions(c.age_second, c.temperature_kelvin, reads)
+        return program_cell(self._cell, Chip(self.spec, seed), when, dtype=torch.float64)
 
     def _count(self, layers: list[ProgrammedLayer]) -> _Tally:
         """Put all samples through some chips."""
         together = population(layers)
         none = torch.zeros(len(layers), dtype=torch.int64)
-        tally = _Tally(none, none, none, none, [], [])
+        tally = _Tally(none.double(), none, none, none, [], [])
         full_scale = float(self.spec.adc.full_scale_volt / self.spec.activation.v_out_volt)
         candidates = []
-        for drive, labels in zip(self._drive.split(self._batch), self.labels.split(self._batch)):
+        for drive, targets in zip(self._drive.split(self._batch), self.targets.split(self._batch)):
             settled = self._settle(layers, together, drive)
-            right = self._answers(layers, together, settled.z) == labels
-            tally.correct = tally.correct + right.sum(1)
+            answers = self._answers(layers, together, settled.z)
+            tally.score = tally.score + torch.stack([self.objective.score(a, targets).double() for a in answers])
             tally.unsettled = tally.unsettled + (~settled.at_rest).sum(1)
             tally.outside = tally.outside + settled.outside.sum(1)
             tally.clipped = tally.clipped + (settled.z.abs() > full_scale).sum((1, 2))
@@ -182,19 +187,19 @@ class Bench:
             assert self._thorough.last is not None
             at_rest[k] = self._thorough.last.converged
         activation = system.activation
-        outside = activation.outside(p).any(-1) if isinstance(activation, Curve) else torch.zeros_like(at_rest)
+        beyond = outside(activation, p).any(-1)
         z, steepness = activation(p), activation.slope(p).mean(-1)
         rail = activation_of(together).rail
-        return _Settled(each, p.clamp(-rail, rail), z, at_rest, outside & at_rest, steepness)
+        return _Settled(each, p.clamp(-rail, rail), z, at_rest, beyond & at_rest, steepness)
 
     def _answers(self, layers: list[ProgrammedLayer], together: ProgrammedLayer, z: Tensor) -> Tensor:
-        """Return the class of every sample on every chip, shape ``(chips, batch)``."""
+        """Return the output for every sample on every chip, shape ``(chips, batch, …)``."""
         if self.config.read_seed is None:
             read = adc(together, z)
         else:
             read = torch.stack([adc(layer, state) for layer, state in zip(layers, z)])
-        out = self._readout(read.to(self._dtype).flatten(0, 1))
-        return out.argmax(1).view(z.shape[:2])
+        out: Tensor = self._readout(read.to(self._dtype).flatten(0, 1))
+        return out.unflatten(0, z.shape[:2])
 
     def _watch(
         self, layers: list[ProgrammedLayer], steepest: list[Samples], first: list[Samples], whole: Tensor
@@ -205,7 +210,7 @@ class Bench:
         return dict(zip(chips, watch([layers[k] for k in chips], [steepest[k] for k in chips], settle)))
 
     def _row(
-        self, seed: int, correct: int, unsettled: int, outside: int, clipped: int, watched: Watched | None
+        self, seed: int, score: float, unsettled: int, outside: int, clipped: int, watched: Watched | None
     ) -> ChipRow:
         times = None if watched is None else mean_and_worst(watched)
         standing = Standing.SETTLES
@@ -218,15 +223,14 @@ class Bench:
         elif self.config.settle_samples and times is None:
             standing = Standing.NEVER
         answers = standing is Standing.SETTLES
-        samples = len(self.labels)
+        samples = len(self.targets)
         return ChipRow(
             seed=seed,
             standing=standing,
-            correct=correct if answers else None,
-            accuracy=correct / samples if answers else None,
+            score=score / samples if answers else None,
             unsettled_samples=unsettled,
             outside_samples=outside,
-            clipped_readings=clipped / (samples * self._matrices[0].shape[0]),
+            clipped_readings=clipped / (samples * self._cell.states),
             spectral_abscissa_per_second=None if watched is None else watched.abscissa_per_second,
             settling_mean_second=None if times is None else times[0],
             settling_worst_second=None if times is None else times[1],

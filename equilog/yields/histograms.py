@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from equilog.yields.report import YieldReport, needed
+from equilog.yields.report import YieldReport, needed, right
 from equilog.yields.rows import ChipRow
-from equilog.yields.statistics import count_bins, even_bins, tally
+from equilog.yields.statistics import count_bins, edge_bins, even_bins, tally
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,26 @@ class Histogram:
     good: list[bool]
 
 
-def accuracy_histogram(report: YieldReport, rows: Sequence[ChipRow], most: int) -> Histogram | None:
-    """Return the accuracies of the chips that settle; None if none does.
+def score_histogram(report: YieldReport, rows: Sequence[ChipRow], most: int) -> Histogram | None:
+    """Return the scores of the chips that settle; None if none does.
 
-    Edges are exact accuracies: a bar holds ``edge ≤ accuracy < next edge``, and the threshold lies between two bars.
+    The threshold lies between two bars. A bar holds ``edge ≤ score < next edge``, of errors ``edge < score ≤ next
+    edge``: a chip that just passes stands among those that do. Edges of fractions are exact fractions.
     """
-    correct = [r.correct for r in rows if r.correct is not None]
-    if not correct:
+    scores = [r.score for r in rows if r.score is not None]
+    if not scores:
         return None
-    limit = needed(report.threshold, report.samples)
-    edges = count_bins(correct, limit, most)
-    return Histogram([e / report.samples for e in edges], tally(correct, edges), [e >= limit for e in edges[:-1]])
+    if report.hits:
+        limit, counts = needed(report.threshold, report.samples), [right(s, report.samples) for s in scores]
+        edges = count_bins(counts, limit, most)
+        return Histogram([e / report.samples for e in edges], tally(counts, edges), [e >= limit for e in edges[:-1]])
+    ranks = [report.rank(s) for s in scores]
+    found = edge_bins(ranks, report.rank(report.threshold), most)
+    limit_rank = report.rank(report.threshold)
+    up = Histogram(found.tolist(), tally(ranks, found), (found[:-1] >= limit_rank).tolist())
+    if report.higher_is_better:
+        return up
+    return Histogram([-e for e in up.edges[::-1]], up.chips[::-1], up.good[::-1])
 
 
 def settling_histogram(rows: Sequence[ChipRow], most: int) -> Histogram | None:

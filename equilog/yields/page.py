@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from equilog.report.style import css_variables
 from equilog.report.tables import Tile
-from equilog.report.units import MISSING, count, engineering, percent
-from equilog.yields.figures import accuracy_plate, settling_plate
+from equilog.report.units import MISSING, count, engineering, percent, score_text
+from equilog.yields.figures import score_plate, settling_plate
 from equilog.yields.quantities import time_text
 from equilog.yields.report import Spread, YieldReport
 from equilog.yields.rows import ChipRow, Standing
@@ -42,7 +42,7 @@ def page(report: YieldReport, rows: Sequence[ChipRow], commands: Sequence[str] =
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    plates = [p for p in (accuracy_plate(report, rows), settling_plate(report, rows)) if p is not None]
+    plates = [p for p in (score_plate(report, rows), settling_plate(report, rows)) if p is not None]
     return environment.get_template("page.html.j2").render(
         style=Markup(_shipped("equilog.report", "style.css")),
         light=css_variables(dark=False),
@@ -53,7 +53,7 @@ def page(report: YieldReport, rows: Sequence[ChipRow], commands: Sequence[str] =
         circumstances=circumstances(report),
         tiles=_tiles(report),
         plates=plates,
-        figures=_FIGURES,
+        figures=(report.score_name, *_FIGURES),
         spreads=_spreads(report),
         standing=[
             (str(s), STANDING_MEANS[s], f"{number:,}")
@@ -64,7 +64,7 @@ def page(report: YieldReport, rows: Sequence[ChipRow], commands: Sequence[str] =
             (
                 str(w.seed),
                 str(w.standing),
-                MISSING if w.accuracy is None else percent(w.accuracy, 2),
+                score_text(report, w.score, 2),
                 engineering(w.settling_worst_second, "s"),
                 w.passes,
             )
@@ -85,10 +85,15 @@ def headline(report: YieldReport) -> str:
 
 def criterion(report: YieldReport) -> str:
     """Say when a chip passes."""
+    better = report.higher_is_better
+    point = "1 point" if report.score_unit is None else "1 % of the targets' root mean square"
     default = (
-        f", the ideal model's {percent(report.accuracy_ideal, 2)} minus 1 point" if report.threshold_is_default else ""
+        f", the ideal model's {score_text(report, report.score_ideal, 2)} {'minus' if better else 'plus'} {point}"
+        if report.threshold_is_default
+        else ""
     )
-    reaches = f"reaches an accuracy of {percent(report.threshold, 2)}{default}"
+    limit = f"an {report.score_name} of {score_text(report, report.threshold, 2)}{default}"
+    reaches = f"reaches {limit}" if better else f"has no more than {limit}"
     return f"A chip passes if it is stable, comes to rest and {reaches}."
 
 
@@ -108,18 +113,24 @@ def circumstances(report: YieldReport) -> str:
     return ", ".join(parts)
 
 
+def worst_score(report: YieldReport, spread: Spread) -> float:
+    """Return the worst of the scores that are spread so."""
+    return spread.percentiles["0" if report.higher_is_better else "100"]
+
+
 def _tiles(report: YieldReport) -> list[Tile]:
-    accuracy, settling, clipped = report.accuracy, report.settling_worst_second, report.clipped_readings
+    score, settling, clipped = report.score, report.settling_worst_second, report.clipped_readings
     silent = report.chips - report.standing.get(Standing.SETTLES, 0)
-    mean, deviation, worst = (
-        (None, None, None)
-        if accuracy is None
-        else (accuracy.mean, accuracy.standard_deviation, accuracy.percentiles["0"])
-    )
     median, slowest = (None, None) if settling is None else (settling.percentiles["50"], settling.percentiles["100"])
+    mean, deviation, worst = (
+        (MISSING,) * 3
+        if score is None
+        else (score_text(report, v, 2) for v in (score.mean, score.standard_deviation, worst_score(report, score)))
+    )
+    name, ideal = report.score_name, score_text(report, report.score_ideal, 2)
     return [
-        Tile("accuracy, mean chip", percent(mean, 2), f"ideal model {percent(report.accuracy_ideal, 2)}"),
-        Tile("accuracy, worst chip", percent(worst, 2), f"standard deviation {percent(deviation, 2)}"),
+        Tile(f"{name}, mean chip", mean, f"ideal model {ideal}"),
+        Tile(f"{name}, worst chip", worst, f"standard deviation {deviation}"),
         Tile("settling time, slowest chip", engineering(slowest, "s"), f"median chip {engineering(median, 's')}"),
         Tile(
             "chips without an answer",
@@ -130,7 +141,6 @@ def _tiles(report: YieldReport) -> list[Tile]:
 
 
 _FIGURES = (
-    "accuracy",
     "settling time, slowest sample",
     "settling time, mean sample",
     "slowest pole, real part",
@@ -140,6 +150,9 @@ _FIGURES = (
 
 def _spreads(report: YieldReport) -> list[tuple[str, list[str]]]:
     """Return mean, standard deviation and percentiles, each a row with a cell for every one of the figures."""
+
+    def score(value: float) -> str:
+        return score_text(report, value, 2)
 
     def fraction(value: float) -> str:
         return percent(value, 2)
@@ -151,7 +164,7 @@ def _spreads(report: YieldReport) -> list[tuple[str, list[str]]]:
         return engineering(value, "/s")
 
     columns: list[tuple[Spread | None, Callable[[float], str]]] = [
-        (report.accuracy, fraction),
+        (report.score, score),
         (report.settling_worst_second, time),
         (report.settling_mean_second, time),
         (report.spectral_abscissa_per_second, rate),

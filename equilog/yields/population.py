@@ -11,7 +11,7 @@ from torch import Tensor
 from equilog.hardware import ProgrammedLayer
 
 # What all chips of a population have in common.
-_SHARED = ("r_feedback_ohm", "c_feedback_farad", "target")
+_SHARED = ("r_feedback_ohm", "c_feedback_farad", "target", "fixed_target")
 
 
 def population(layers: Sequence[ProgrammedLayer]) -> ProgrammedLayer:

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from equilog.hardware import Spec
 from equilog.hardware.rest import STEEPEST
 from equilog.names import Strict
+from equilog.objective import Scored
 from equilog.yields.rows import ChipRow, Standing
 from equilog.yields.settings import StudyConfig
 from equilog.yields.statistics import percentiles, wilson_interval
 
 WORST = 10
-# What a default threshold allows the chip to lose against the ideal model.
 ALLOWED_LOSS = 0.01
+"""What a default threshold allows the chip to lose against the ideal model: of a score that is a fraction, this; of an
+error with a unit, this fraction of the targets' root mean square."""
 
 
 class Spread(Strict):
@@ -42,12 +44,12 @@ class PoorChip(Strict):
 
     seed: int
     standing: Standing
-    accuracy: float | None
+    score: float | None
     settling_worst_second: float | None
     passes: bool
 
 
-class YieldReport(Strict):
+class YieldReport(Scored):
     """A study of one model on many chips of one technology."""
 
     title: str
@@ -56,9 +58,9 @@ class YieldReport(Strict):
     chips: int
     samples: int
     states: int
-    accuracy_ideal: float
+    score_ideal: float
     threshold: float
-    """accuracy from which a chip passes"""
+    """score from which a chip passes; of errors, up to which"""
     threshold_is_default: bool
     passing: int
     yield_fraction: float
@@ -66,7 +68,7 @@ class YieldReport(Strict):
     """Wilson's score interval"""
     standing: dict[Standing, int]
     """how many chips there are of each"""
-    accuracy: Spread | None
+    score: Spread | None
     """over the chips that settle, as everything below; None if none does"""
     settling_worst_second: Spread | None
     """of each chip's slowest watched sample"""
@@ -75,7 +77,7 @@ class YieldReport(Strict):
     clipped_readings: Spread | None
     """over all chips"""
     worst: list[PoorChip]
-    """worst first: those that do not settle, then by accuracy, then by settling time"""
+    """worst first: those that do not settle, then by score, then by settling time"""
     remarks: list[str]
     """what else a reader must know before believing a number"""
 
@@ -85,52 +87,67 @@ def needed(threshold: float, samples: int) -> int:
     return math.ceil(threshold * samples - 1e-6)
 
 
-def passes(row: ChipRow, threshold: float, samples: int) -> bool:
+def right(score: float, samples: int) -> int:
+    """Return how many samples a fraction of right ones stands for."""
+    return round(score * samples)
+
+
+def passes(scored: Scored, row: ChipRow, threshold: float, samples: int) -> bool:
     """Return whether a chip answers, and answers well enough."""
-    return row.correct is not None and row.correct >= needed(threshold, samples)
+    if row.score is None:
+        return False
+    if scored.hits:
+        return right(row.score, samples) >= needed(threshold, samples)
+    return scored.rank(row.score) >= scored.rank(threshold)
 
 
 def summarise(
     rows: Sequence[ChipRow],
+    scored: Scored,
     *,
     title: str,
     spec: Spec,
     config: StudyConfig,
     samples: int,
     states: int,
-    accuracy_ideal: float,
+    score_ideal: float,
     threshold: float | None,
+    allowed_loss: float = ALLOWED_LOSS,
 ) -> YieldReport:
     """Return the report of some chips.
 
     Args:
         rows: the chips, at least one.
+        scored: what their scores are.
         title: of the report: what runs on the chips.
         spec: the technology as studied.
         config: the circumstances.
-        samples: how many the accuracies are of.
+        samples: how many the scores are of.
         states: neurons of the model.
-        accuracy_ideal: of the ideal model on the same samples.
-        threshold: accuracy from which a chip passes; None for the ideal model's minus :data:`ALLOWED_LOSS`.
+        score_ideal: of the ideal model on the same samples.
+        threshold: score from which (of errors: up to which) a chip passes; None for `allowed_loss` worse than ideal.
+        allowed_loss: what the default threshold allows to lose.
     """
-    limit = max(0.0, accuracy_ideal - ALLOWED_LOSS) if threshold is None else threshold
-    good = sum(passes(row, limit, samples) for row in rows)
+    loss = -allowed_loss if scored.higher_is_better else allowed_loss
+    limit = max(0.0, score_ideal + loss) if threshold is None else threshold
+    good = sum(passes(scored, row, limit, samples) for row in rows)
     standing = Counter(row.standing for row in rows)
     return YieldReport(
+        **{name: getattr(scored, name) for name in Scored.model_fields},
         title=title,
         hardware=spec.name,
         config=config,
         chips=len(rows),
         samples=samples,
         states=states,
-        accuracy_ideal=accuracy_ideal,
+        score_ideal=score_ideal,
         threshold=limit,
         threshold_is_default=threshold is None,
         passing=good,
         yield_fraction=good / len(rows),
         yield_interval_95=wilson_interval(good, len(rows)),
         standing={s: standing[s] for s in Standing},
-        accuracy=Spread.of([r.accuracy for r in rows if r.accuracy is not None]),
+        score=Spread.of([r.score for r in rows if r.score is not None]),
         settling_worst_second=Spread.of(_settled(rows, "settling_worst_second")),
         settling_mean_second=Spread.of(_settled(rows, "settling_mean_second")),
         spectral_abscissa_per_second=Spread.of(_settled(rows, "spectral_abscissa_per_second")),
@@ -139,13 +156,13 @@ def summarise(
             PoorChip(
                 seed=r.seed,
                 standing=r.standing,
-                accuracy=r.accuracy,
+                score=r.score,
                 settling_worst_second=r.settling_worst_second,
-                passes=passes(r, limit, samples),
+                passes=passes(scored, r, limit, samples),
             )
-            for r in sorted(rows, key=_poverty)[:WORST]
+            for r in sorted(rows, key=lambda row: _poverty(scored, row))[:WORST]
         ],
-        remarks=_remarks(spec, config, samples, accuracy_ideal),
+        remarks=_remarks(spec, config, samples, score_ideal if scored.hits else None),
     )
 
 
@@ -154,13 +171,16 @@ def _settled(rows: Sequence[ChipRow], name: str) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def _poverty(row: ChipRow) -> tuple[float, float, int]:
-    accuracy = -1.0 if row.accuracy is None else row.accuracy
-    return accuracy, -(row.settling_worst_second or 0.0), row.seed
+def _poverty(scored: Scored, row: ChipRow) -> tuple[float, float, int]:
+    rank = -math.inf if row.score is None else scored.rank(row.score)
+    return rank, -(row.settling_worst_second or 0.0), row.seed
 
 
-def _remarks(spec: Spec, config: StudyConfig, samples: int, ideal: float) -> list[str]:
-    """Say what the study did not look at, and which circumstances change nothing in this technology."""
+def _remarks(spec: Spec, config: StudyConfig, samples: int, ideal: float | None) -> list[str]:
+    """Say what the study did not look at, and which circumstances change nothing in this technology.
+
+    `ideal` is the ideal model's fraction of right samples; None for another kind of score.
+    """
     bar, remarks = spec.crossbar, []
     if samples > STEEPEST:
         remarks.append(
@@ -169,10 +189,11 @@ def _remarks(spec: Spec, config: StudyConfig, samples: int, ideal: float) -> lis
         )
     if config.settle_samples == 0:
         remarks.append("No sample was settled in time: there are no settling times.")
-    remarks.append(
-        f"The yield is that on these {samples} samples, which fix an accuracy to about "
-        f"{100 * math.sqrt(ideal * (1 - ideal) / samples):.2g} points (one standard error), alike for all chips."
-    )
+    remark = f"The yield is that on these {samples} samples"
+    if ideal is not None:
+        points = f"{100 * math.sqrt(ideal * (1 - ideal) / samples):.2g} points"
+        remark += f", which fix an accuracy to about {points} (one standard error), alike for all chips"
+    remarks.append(f"{remark}.")
     if config.age_second is not None and bar.drift is None and bar.relaxation is None:
         flicker = bar.read_noise is not None and bar.read_noise.flicker is not None and config.read_seed is not None
         if not flicker:

@@ -27,8 +27,7 @@ class ChipRow:
     Attributes:
         seed: of the chip.
         standing: whether it answers.
-        correct: test samples classified correctly; None for a chip that does not answer.
-        accuracy: the same as a fraction.
+        score: mean over the test samples; None for a chip that does not answer.
         unsettled_samples: test samples for which no resting point was found.
         outside_samples: test samples for which a neuron rests where the activation was not measured.
         clipped_readings: fraction of the states, over all samples, beyond the range of the ADCs.
@@ -40,8 +39,7 @@ class ChipRow:
 
     seed: int
     standing: Standing
-    correct: int | None
-    accuracy: float | None
+    score: float | None
     unsettled_samples: int
     outside_samples: int
     clipped_readings: float
@@ -59,15 +57,14 @@ class ChipRow:
         cells = line.rstrip("\n").split(",")
         if len(cells) != len(COLUMNS):
             raise ValueError(f"{len(cells)} columns instead of {len(COLUMNS)}")
-        seed, standing, correct, accuracy, unsettled, outside, *rest = cells
+        seed, standing, score, unsettled, outside, *rest = cells
         clipped, abscissa, mean, worst = (None if not cell else float(cell) for cell in rest)
         if clipped is None:
             raise ValueError("clipped_readings is missing")
         return ChipRow(
             seed=int(seed),
             standing=Standing(standing),
-            correct=None if not correct else int(correct),
-            accuracy=None if not accuracy else float(accuracy),
+            score=None if not score else float(score),
             unsettled_samples=int(unsettled),
             outside_samples=int(outside),
             clipped_readings=clipped,

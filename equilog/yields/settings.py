@@ -15,6 +15,7 @@ from equilog.hardware import Spec
 from equilog.hardware.conditions import ROOM_KELVIN
 from equilog.model import HybridDEQ
 from equilog.names import Strict
+from equilog.objective import Objective
 from equilog.pipeline import UNSEEN_CHIPS
 from equilog.yields.quantities import time_text
 
@@ -36,7 +37,9 @@ class StudyConfig(Strict):
     """chips have this seed and those that follow"""
 
 
-def identity(model: HybridDEQ, spec: Spec, x: Tensor, y: Tensor, config: StudyConfig) -> dict[str, Any]:
+def identity(
+    model: HybridDEQ, spec: Spec, x: Tensor, y: Tensor, objective: Objective, config: StudyConfig
+) -> dict[str, Any]:
     """Return all that decides a chip's row, as plain data: a study goes on only where this is the same."""
     technology = json.dumps(spec.model_dump(mode="json", exclude_none=True), sort_keys=True)
     return {
@@ -46,6 +49,7 @@ def identity(model: HybridDEQ, spec: Spec, x: Tensor, y: Tensor, config: StudyCo
         "technology": hashlib.sha256(technology.encode()).hexdigest()[:16],
         "samples": len(x),
         "data": _digest(x, y),
+        "score": " in ".join(filter(None, (objective.score_name, objective.score_unit))),
         **config.model_dump(mode="json"),
     }
 

@@ -60,6 +60,24 @@ def even_bins(values: Sequence[float], most: int) -> NDArray[np.float64]:
     return np.linspace(low, high, int(np.clip(2 * math.sqrt(len(data)), 1, most)) + 1)
 
 
+def edge_bins(values: Sequence[float], edge: float, most: int) -> NDArray[np.float64]:
+    """Return the edges of bins of one width over all values, one beginning exactly at `edge` if it lies among them.
+
+    Args:
+        values: at least one; every one lies in ``[edges[0], edges[-1])``.
+        edge: where a bin begins.
+        most: bins wanted at most; two more are made where `edge` demands it.
+    """
+    even = even_bins(values, most)
+    low, high, width = min(values), max(values), float(even[1] - even[0]) or 1.0
+    origin = edge if low <= edge <= high else low
+    first, last = math.floor((low - origin) / width), math.floor((high - origin) / width) + 1
+    # Rounding may have put the least or the largest value just outside.
+    first -= origin + first * width > low
+    last += origin + last * width <= high
+    return np.asarray(origin + width * np.arange(first, last + 1), dtype=np.float64)
+
+
 def tally(values: Sequence[float], edges: Sequence[float] | NDArray[Any]) -> list[int]:
     """Return how many values lie in each bin."""
     return [int(c) for c in np.histogram(np.asarray(values, dtype=np.float64), np.asarray(edges, dtype=np.float64))[0]]

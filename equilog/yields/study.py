@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from torch import Tensor
 from equilog.hardware import Spec, load_spec, without
 from equilog.model import HybridDEQ
 from equilog.names import UserError
-from equilog.pipeline import accuracy as ideal_accuracy
-from equilog.pipeline import load_data
+from equilog.objective import Objective, Scored, objective_for
+from equilog.pipeline import load_data, mean_score, objective_of
 from equilog.report import check_installed
 from equilog.runs import RunFolder
 from equilog.yields.bench import Bench, chunk_size
-from equilog.yields.report import YieldReport, summarise
+from equilog.yields.report import ALLOWED_LOSS, YieldReport, summarise
 from equilog.yields.rows import ChipRow
 from equilog.yields.settings import StudyConfig, folder_name, identity
 from equilog.yields.table import open_table, write_text
@@ -34,7 +35,7 @@ class Study:
         rows: the chips, in the order of their seeds.
         folder: where ``chips.csv``, ``yield.json`` and ``yield.html`` lie.
         measured: how many chips were measured by this call; the others were there already.
-        accuracy_second: what their accuracies took.
+        score_second: what their scores took.
         settling_second: what their stability and settling in time took.
     """
 
@@ -42,7 +43,7 @@ class Study:
     rows: list[ChipRow]
     folder: Path
     measured: int
-    accuracy_second: float
+    score_second: float
     settling_second: float
 
 
@@ -54,6 +55,7 @@ def study(
     folder: str | Path | None,
     config: StudyConfig | None = None,
     *,
+    objective: Objective | None = None,
     chips: int = 1000,
     threshold: float | None = None,
     title: str = "model",
@@ -71,11 +73,13 @@ def study(
         model: the trained model.
         spec: the technology.
         x: inputs.
-        y: class indices.
+        y: what outputs are compared with.
         folder: where to keep the study; None for one with a name of its own in `within`.
         config: the circumstances.
+        objective: how outputs are compared; class indices are classified unless it is given.
         chips: how many.
-        threshold: accuracy from which a chip passes; the ideal model's minus one point if None.
+        threshold: score from which, of errors up to which, a chip passes; a point worse than the ideal model if None,
+            of errors with a unit 1 % of the targets' root mean square worse.
         title: what runs on the chips, for the page.
         commands: how to repeat the study and how to build a chip of it, for the page.
         samples_asked: for the name of the folder, if these are not all samples.
@@ -83,23 +87,25 @@ def study(
         progress: called with the number of finished chips and of all.
 
     Raises:
-        UserError: for a threshold outside (0, 1], no chips, an unknown effect, or a folder with something else in it.
+        UserError: for a threshold that no chip or every chip passes, no chips, an unknown effect, or a folder with
+            something else in it.
+        ValueError: for targets that are no class indices without an objective.
     """
-    config = config or StudyConfig()
+    config, objective = config or StudyConfig(), objective or objective_for(y)
+    scored = Scored(**Scored.fields_of(objective))
     if chips < 1:
         raise UserError(f"{chips} chips: a study needs at least 1")
-    if threshold is not None and not 0 < threshold <= 1:
-        raise UserError(f"accuracy {threshold:g}: expected a fraction above 0, at most 1 (97 % is 0.97)")
+    _check_threshold(scored, threshold)
     if len(x) == 0:
         raise UserError("no test samples: a study needs at least 1")
     check_installed()
     spec = without(spec, *config.without)
-    who = identity(model, spec, x, y, config) | {"chunk": chunk_size(model.cell.states, config)}
+    who = identity(model, spec, x, y, objective, config) | {"chunk": chunk_size(model.cell.states, config)}
     place = Path(folder) if folder is not None else (within or Path()) / folder_name(who, samples_asked)
     tell = progress or (lambda _done, _all: None)
     with open_table(place, who) as table:
         before = len(table.rows)
-        bench = Bench(model, spec, x, y, config)
+        bench = Bench(model, spec, x, y, objective, config)
         tell(min(before, chips), chips)
         while (done := len(table.rows)) < chips:
             # Always the same chunks, whatever is there already: settling times depend on them in their last digits.
@@ -111,20 +117,36 @@ def study(
         rows = table.rows[:chips]
         report = summarise(
             rows,
+            scored,
             title=title,
             spec=spec,
             config=config,
             samples=len(x),
             states=model.cell.states,
-            accuracy_ideal=ideal_accuracy(model, x, y),
+            score_ideal=mean_score(model, x, y, objective),
             threshold=threshold,
+            allowed_loss=ALLOWED_LOSS * (1 if scored.score_unit is None else float(y.double().square().mean().sqrt())),
         )
         write_text(place / "yield.json", report.model_dump_json(indent=1) + "\n")
         from equilog.yields.page import page  # noqa: PLC0415  (an optional extra)
 
         write_text(place / "yield.html", page(report, rows, commands))
     measured = max(0, len(table.rows) - before)
-    return Study(report, rows, place, measured, bench.accuracy_second, bench.settling_second)
+    return Study(report, rows, place, measured, bench.score_second, bench.settling_second)
+
+
+def _check_threshold(scored: Scored, threshold: float | None) -> None:
+    if threshold is None:
+        return
+    if scored.hits and not 0 < threshold <= 1:
+        raise UserError(
+            f"threshold {threshold:g}: expected {scored.score_name} as a fraction above 0, at most 1 (97 % is 0.97)"
+        )
+    if not scored.higher_is_better and not 0 < threshold < math.inf:
+        raise UserError(
+            f"threshold {threshold:g}: expected the largest {scored.score_name} that passes, above 0"
+            + ("; a fraction of one (3 % is 0.03)" if scored.score_unit is None else "")
+        )
 
 
 def study_run(
@@ -146,7 +168,7 @@ def study_run(
         hardware: preset or file of another technology than the run's.
         samples: use only the first of the test samples.
         chips: how many.
-        threshold: accuracy from which a chip passes.
+        threshold: score from which, of errors up to which, a chip passes.
         folder: where to keep the study; in ``yield/`` of the run if None, under a name that says what is special.
         progress: as for :func:`study`.
 
@@ -167,6 +189,7 @@ def study_run(
         y,
         folder,
         config,
+        objective=objective_of(settings, data),
         chips=chips,
         threshold=threshold,
         title=settings.task,
@@ -196,7 +219,7 @@ def _commands(
         "--read-noise": config.read_seed,
         "--samples": samples,
         "--settle-samples": config.settle_samples if config.settle_samples != StudyConfig().settle_samples else None,
-        "--accuracy": threshold,
+        "--threshold": threshold,
     }
     for name in config.without:
         words += ["--without", name]

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from equilog.report.units import MISSING, axis_unit, count, engineering, percent
-from equilog.yields.histograms import Histogram, accuracy_histogram, settling_histogram
-from equilog.yields.page import circumstances, criterion, headline
+from equilog.report.units import axis_unit, count, engineering, percent, score_axis, score_text
+from equilog.yields.histograms import Histogram, score_histogram, settling_histogram
+from equilog.yields.page import circumstances, criterion, headline, worst_score
 from equilog.yields.report import YieldReport
 from equilog.yields.rows import ChipRow, Standing
 from equilog.yields.study import Study
@@ -46,11 +46,14 @@ def print_study(console: Console, study: Study) -> None:
 
 def _spread_lines(report: YieldReport) -> list[str]:
     lines = []
-    if (a := report.accuracy) is not None:
-        p = a.percentiles
+    if (a := report.score) is not None:
+        mean, deviation, worst, median, ideal = (
+            score_text(report, v, 2)
+            for v in (a.mean, a.standard_deviation, worst_score(report, a), a.percentiles["50"], report.score_ideal)
+        )
         lines.append(
-            f"accuracy {percent(a.mean, 2)} ± {percent(a.standard_deviation, 2)} (mean ± standard deviation), worst "
-            f"{percent(p['0'], 2)}, median {percent(p['50'], 2)}; ideal model {percent(report.accuracy_ideal, 2)}"
+            f"{report.score_name} {mean} ± {deviation} (mean ± standard deviation), worst {worst}, median {median}; "
+            f"ideal model {ideal}"
         )
     if (s := report.settling_worst_second) is not None:
         p = s.percentiles
@@ -70,9 +73,11 @@ def _spread_lines(report: YieldReport) -> list[str]:
 
 def _histograms(report: YieldReport, rows: Sequence[ChipRow]) -> list[tuple[str, list[Text]]]:
     found = []
-    if (bars := accuracy_histogram(report, rows, _MOST_BARS)) is not None:
-        labels = [f"{100 * edge:6.2f} %" for edge in bars.edges[:-1]]
-        found.append(("accuracy from … (chips)", _bars(bars, labels)))
+    if (bars := score_histogram(report, rows, _MOST_BARS)) is not None:
+        factor, unit = score_axis(report, bars.edges[-1])
+        form = "6.2f" if report.hits else "8.4g"
+        labels = [f"{factor * edge:{form}} {unit}" for edge in bars.edges[:-1]]
+        found.append((f"{report.score_name} from … (chips)", _bars(bars, labels)))
     if (bars := settling_histogram(rows, _MOST_BARS)) is not None:
         factor, unit = axis_unit(bars.edges[-1], "s")
         labels = [f"{factor * edge:8.4g} {unit}" for edge in bars.edges[:-1]]
@@ -94,9 +99,11 @@ def _bars(bars: Histogram, labels: list[str]) -> list[Text]:
 
 
 def _worst(report: YieldReport) -> Table:
-    table = Table("chip seed", "standing", "accuracy", "settling time", "", title="worst chips", title_justify="left")
+    table = Table(
+        "chip seed", "standing", report.score_name, "settling time", "", title="worst chips", title_justify="left"
+    )
     for w in report.worst:
         verdict = "[green]passes[/green]" if w.passes else "[red]fails[/red]"
-        accuracy = MISSING if w.accuracy is None else percent(w.accuracy, 2)
-        table.add_row(str(w.seed), str(w.standing), accuracy, engineering(w.settling_worst_second, "s"), verdict)
+        score = score_text(report, w.score, 2)
+        table.add_row(str(w.seed), str(w.standing), score, engineering(w.settling_worst_second, "s"), verdict)
     return table

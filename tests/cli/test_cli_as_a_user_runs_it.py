@@ -181,7 +181,7 @@ def test_every_command_explains_itself_with_an_example(command: str) -> None:
 
 def test_listings_are_json_where_a_program_reads_them() -> None:
     names = [row["name"] for row in json.loads(equilog("tasks", "--json").stdout)]
-    assert names == ["digits", "fashion-mnist"]
+    assert names == ["digits", "fashion-mnist", "linear-system"]
     presets = [row["name"] for row in json.loads(equilog("hardware", "--json").stdout)]
     assert "rram" in presets
     spec = json.loads(equilog("hardware", "rram", "--json").stdout)

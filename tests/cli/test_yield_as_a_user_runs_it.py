@@ -57,7 +57,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_study_from_the_shell(run: Path, here: Callable[..., tuple[int, str, str]]) -> None:
     options = ["--chips", 6, "--samples", 60, "--settle-samples", 1, "--age", "30d", "--without", "levels"]
-    done = equilog("yield", run, *options, "--accuracy", "0.05")
+    done = equilog("yield", run, *options, "--threshold", "0.05")
     assert done.returncode == 0, done.stderr
     assert re.search(r"digits on rram: Yield \d+\.\d.%: \d of 6 chips", done.stdout)
     assert "30d old" in done.stdout
@@ -69,12 +69,12 @@ def test_a_study_from_the_shell(run: Path, here: Callable[..., tuple[int, str, s
     assert str(folder) in done.stdout
     assert sorted(p.name for p in folder.iterdir()) == ["chips.csv", "study.json", "yield.html", "yield.json"]
     # Again, as JSON: nothing is measured, and stdout is the file.
-    code, said, complained = here("yield", run, *options, "--accuracy", "0.05", "--json")
+    code, said, complained = here("yield", run, *options, "--threshold", "0.05", "--json")
     assert code == 0, complained
     assert json.loads(said) == json.loads((folder / "yield.json").read_text())
     assert "measured" not in complained
     page = (folder / "yield.html").read_text(encoding="utf-8")
-    assert "--age 2592000 --samples 60 --settle-samples 1 --accuracy 0.05" in page
+    assert "--age 2592000 --samples 60 --settle-samples 1 --threshold 0.05" in page
 
 
 def test_ctrl_c_says_how_to_go_on_and_does(
@@ -120,7 +120,7 @@ def test_ctrl_c_says_how_to_go_on_and_does(
         (["RUN", "--temperature", "warm"], r"--temperature warm: expected a temperature"),
         (["RUN", "--without", "drifft"], r"unknown effect 'drifft' \(did you mean 'drift'\?\)"),
         (["RUN", "--hardware", "bord"], r"unknown hardware preset 'bord' \(did you mean 'board'\?\)"),
-        (["RUN", "--accuracy", "97"], r"accuracy 97: expected a fraction .* \(97 % is 0.97\)"),
+        (["RUN", "--threshold", "97"], r"threshold 97: expected accuracy as a fraction .* \(97 % is 0.97\)"),
         (["RUN", "--chips", "0"], r"0 chips: a study needs at least 1"),
         (["RUN", "--samples", "0"], r"0 samples: a study needs at least 1"),
         (["RUN", "--settle-samples", "-1"], r"settle_samples: .* greater than or equal to 0, got -1"),

@@ -6,7 +6,7 @@ from builders import drives, spec_with, tiny_model
 
 from equilog.cells import CircuitCell
 from equilog.devices import DigitalDevice, NgspiceDevice, TwinDevice, run_on
-from equilog.devices.ladder import classify_on
+from equilog.devices.ladder import score_on
 from equilog.hardware import Chip, load_spec
 
 CHIP = Chip(load_spec("rram"), 3)
@@ -30,7 +30,7 @@ def test_the_twin_device_is_the_model_on_that_chip():
     device.program(model.cell)
     torch.testing.assert_close(run_on(model, device, x), model(x, CHIP).detach(), atol=1e-9, rtol=0)
     y = model(x, CHIP).argmax(1)
-    assert classify_on(model, TwinDevice(CHIP), x, y) == 1.0
+    assert score_on(model, TwinDevice(CHIP), x, y) == 1.0
 
 
 @pytest.mark.ngspice

@@ -9,6 +9,7 @@ from builders import NO_MISMATCH, spec_with, tiny_data, tiny_model
 from equilog.devices import verify
 from equilog.devices.ladder_report import AT_REST, LadderReport, Rung, Settling
 from equilog.hardware import Chip, load_spec, preset_names
+from equilog.objective import Regression
 
 RUNGS = ["ideal", "twin at rest", "twin in time", "ngspice at rest", "ngspice in time", "ngspice, whole chain"]
 
@@ -54,11 +55,41 @@ def test_accuracies_are_those_of_the_model(simulator):
     with torch.no_grad():
         ideal = float((model(x).argmax(1) == y).double().mean())
         twin = float((model(x, chip).argmax(1) == y).double().mean())
-    assert report.rung("ideal").accuracy == pytest.approx(ideal)
-    assert report.rung("twin at rest").accuracy == pytest.approx(twin)
-    assert report.rung("ngspice at rest").accuracy == pytest.approx(twin)
+    assert report.rung("ideal").score == pytest.approx(ideal)
+    assert report.rung("twin at rest").score == pytest.approx(twin)
+    assert report.rung("ngspice at rest").score == pytest.approx(twin)
     assert report.rung("ngspice in time") is None
     assert report.rung("ngspice, whole chain") is None
+
+
+@pytest.mark.ngspice
+def test_errors_are_those_of_the_model(simulator):
+    model, x, goal = tiny_model(), tiny_data(10)[0], Regression(score="rms", unit="V")
+    y, chip = torch.randn(10, 2), Chip(load_spec("rram"), 2)
+    report = verify(model, chip, x, y, objective=goal, settle_samples=0).report
+    with torch.no_grad():
+        ideal, twin = (float((out - y).square().mean(1).sqrt().mean()) for out in (model(x), model(x, chip)))
+    assert report.rung("ideal").score == pytest.approx(ideal, rel=1e-5)
+    assert report.rung("ngspice at rest").score == pytest.approx(twin, rel=1e-5)
+    assert (report.score_name, report.score_unit, report.higher_is_better) == ("error", "V", False)
+    assert f"{ideal:.4g} V" in str(report)
+    assert LadderReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_targets_that_are_no_classes_need_an_objective(monkeypatch):
+    monkeypatch.setenv("EQUILOG_NGSPICE", "/nowhere/ngspice")
+    model, x = tiny_model(), tiny_data(4)[0]
+    with pytest.raises(ValueError, match="pass an objective"):
+        verify(model, Chip(load_spec("rram"), 1), x, torch.ones(4, 2))
+    report = verify(model, Chip(load_spec("rram"), 1), x).report
+    assert [rung.score for rung in report.rungs] == [None] * 3
+
+
+def test_another_score_is_another_climb(monkeypatch):
+    monkeypatch.setenv("EQUILOG_NGSPICE", "/nowhere/ngspice")
+    model, chip, x, y = tiny_model(), Chip(load_spec("rram"), 1), tiny_data(4)[0], torch.ones(4, 2)
+    one, other = (verify(model, chip, x, y, objective=goal).report for goal in (Regression(), Regression(score="rms")))
+    assert one.identity != other.identity
 
 
 def test_without_a_simulator_nothing_is_verified(monkeypatch):
@@ -120,7 +151,7 @@ def report_with(times, abscissa=-1.0):
         noise_gain=5.0,
         largest_output_volt=0.3,
     )
-    rungs = [Rung.of("ideal", accuracy=0.5), Rung.of(AT_REST, max_error=1e-7, rms_error=1e-8, tolerance=1e-6)]
+    rungs = [Rung.of("ideal", score=0.5), Rung.of(AT_REST, max_error=1e-7, rms_error=1e-8, tolerance=1e-6)]
     return LadderReport(simulator="ngspice 39", samples=len(times), rungs=rungs, settling=settling)
 
 

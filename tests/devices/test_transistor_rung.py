@@ -14,6 +14,7 @@ from equilog.hardware import Chip, load_spec
 from equilog.hardware.rest import at_rest
 from equilog.hardware.twin import dac
 from equilog.names import UserError
+from equilog.objective import Regression
 
 
 def _missing() -> str:
@@ -55,6 +56,18 @@ def test_transistors_agree_and_are_kept_by_a_climb_of_the_others(tmp_path):
     assert later.report.verified
     assert "transistors: 3 neurons" in str(later)
     assert LadderReport.model_validate_json(later.report.model_dump_json()) == later.report
+
+
+@needs_models
+@pytest.mark.ngspice
+def test_numbers_have_an_error_and_no_classes():
+    y = torch.ones(1, 2)
+    found = verify(tiny_model(), CHIP, tiny_data(1)[0], y, objective=Regression(), rungs=["transistors"]).report
+    rung = found.rung(TRANSISTORS)
+    assert rung.agrees
+    assert rung.score > 0
+    assert found.transistors.same_class is None
+    assert "classified" not in str(found)
 
 
 @needs_models

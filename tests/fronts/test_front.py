@@ -5,6 +5,7 @@ import pytest
 from equilog.fronts import Front, Point, draw_front
 from equilog.fronts.front import weighted
 from equilog.names import UserError
+from equilog.objective import Regression, Scored
 from equilog.runs import RunConfig, RunFolder
 from equilog.training import Stage
 
@@ -35,7 +36,7 @@ def test_a_point_for_every_weight_in_order(drawn):
 def test_figures_are_what_they_say(drawn):
     for p in drawn[0].points:
         assert p.chips == 2
-        assert p.accuracy_worst <= p.accuracy_mean
+        assert p.score_worst <= p.score_mean
         assert 0 < p.energy_low_joule < p.energy_typical_joule < p.energy_high_joule
         assert 0 < p.displacement_rms < 0.2
         assert p.energy_typical_joule > p.power_typical_watt * p.settling_second > 0
@@ -47,7 +48,7 @@ def test_the_regulariser_is_in_the_points_run(drawn):
     run = RunFolder(folder / "energy-3")
     assert run.trained
     assert run.config() == weighted(CONFIG, "energy", 3.0)
-    assert run.config().training.stages["twin"].losses == {"energy": 3.0}
+    assert run.config().training.stages["twin"].losses == CONFIG.training.stages["twin"].losses | {"energy": 3.0}
     assert "energy" in (folder / "energy-3" / "training.csv").read_text().splitlines()[0]
 
 
@@ -87,11 +88,18 @@ def test_a_weight_joins_the_regularisers_there_are():
     assert found["b"].losses == {"precision": 2.0, "energy": 1.0}
 
 
-def test_the_best_are_those_that_nothing_beats():
-    def point(weight, accuracy, energy):
-        zero = dict.fromkeys(Point.model_fields, 0.0)
-        zero |= {"chips": 1, "weight": weight, "accuracy_mean": accuracy, "energy_typical_joule": energy}
-        return Point(**zero)
+def point(weight, score, energy):
+    zero = dict.fromkeys(Point.model_fields, 0.0)
+    zero |= {"chips": 1, "weight": weight, "score_mean": score, "energy_typical_joule": energy}
+    return Point(**zero)
 
+
+def test_the_best_are_those_that_nothing_beats():
     points = (point(0, 0.9, 3.0), point(1, 0.91, 2.0), point(2, 0.85, 1.0), point(3, 0.8, 1.5))
     assert [p.weight for p in Front(task="t", hardware="h", loss="energy", points=points).best] == [2, 1]
+
+
+def test_of_errors_the_best_are_the_least():
+    points = (point(0, 0.1, 3.0), point(1, 0.09, 2.0), point(2, 0.15, 1.0), point(3, 0.2, 1.5))
+    scored = Scored.fields_of(Regression())
+    assert [p.weight for p in Front(task="t", hardware="h", loss="energy", points=points, **scored).best] == [2, 1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from builders import CONTINUOUS, NO_MISMATCH, drives, layer_of, spec_with
+from builders import CONTINUOUS, NO_MISMATCH, chain_law, drives, layer_of, spec_with
 from torch import Tensor
 
 from equilog.hardware import Conditions, ProgrammedLayer
@@ -17,7 +17,8 @@ from equilog.hardware import Conditions, ProgrammedLayer
 class Case:
     """One circuit: size, technology (a preset with numbers replaced), weights, chip, and how closely to agree.
 
-    The last two: whether any amplifier slews, or meets a rail, as its last sample settles.
+    `law`: how many leading states fixed resistors hold; `linear`: how many of them have no activation. The last two:
+    whether any amplifier slews, or meets a rail, as its last sample settles.
     """
 
     name: str
@@ -32,13 +33,17 @@ class Case:
     age_second: float | None = None
     kelvin: float = 300.0
     read_seed: int | None = None
+    law: int = 0
+    linear: int = 0
     slews: bool = False
     at_rail: bool = False
 
     def layer(self) -> ProgrammedLayer:
         reads = None if self.read_seed is None else torch.Generator().manual_seed(self.read_seed)
         when = Conditions(self.age_second, self.kelvin, reads)
-        return layer_of(spec_with(self.preset, self.changes), self.n, self.m, self.seed, self.norm, when)
+        spec = spec_with(self.preset, self.changes)
+        fixed = chain_law(self.n, self.m, self.law, self.linear, self.seed) if self.law else None
+        return layer_of(spec, self.n, self.m, self.seed, self.norm, when, fixed)
 
     def played(self) -> Tensor:
         """Four samples: silence, both rails, and two at random."""
@@ -178,6 +183,42 @@ CASES = [
         norm=4.0,
         slews=True,
         at_rail=True,
+    ),
+    Case("a law beside the weights", 6, 3, law=4),
+    Case("a law without activations", 6, 3, law=4, linear=4),
+    Case("a law in all states", 4, 2, "board", law=4, linear=2),
+    Case("a law, rails in reach", 6, 3, law=4, linear=3, changes={"amplifier.rail_volt": 0.12}, at_rail=True),
+    Case(
+        "a law, no limits, gain of fifty",
+        5,
+        2,
+        law=3,
+        linear=3,
+        changes={
+            "amplifier.dc_gain": 50.0,
+            "amplifier.slew_volt_per_second": None,
+            "amplifier.rail_volt": None,
+            "fixed_network.tolerance": 0.1,
+        },
+    ),
+    Case(
+        "a law beside resistive wires",
+        5,
+        3,
+        law=3,
+        linear=2,
+        changes={"crossbar.wires": WIRES, "amplifier.dc_gain": 50.0, "amplifier.input_bias_ampere": 1e-7},
+    ),
+    Case(
+        "a law, every static effect",
+        6,
+        3,
+        law=3,
+        linear=2,
+        changes=EVERY_STATIC_EFFECT,
+        age_second=3600.0,
+        kelvin=320.0,
+        read_seed=1,
     ),
     Case(
         "every static effect", 8, 3, changes=EVERY_STATIC_EFFECT, age_second=3600.0, kelvin=320.0, read_seed=1, norm=3.0

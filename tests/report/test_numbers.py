@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="the report is an optional extra")
 
 from equilog.report import units
-from equilog.report.accuracy import standard_interval
+from equilog.report.scores import standard_interval
 from equilog.report.style import spread
 
 

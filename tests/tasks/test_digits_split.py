@@ -27,7 +27,7 @@ def test_digits_take_no_folder(tmp_path):
 
 
 def test_an_unknown_task_names_the_nearest():
-    assert task_names() == ["digits", "fashion-mnist"]
+    assert task_names() == ["digits", "fashion-mnist", "linear-system"]
     with pytest.raises(UserError, match="did you mean 'digits'"):
         get_task("digit")
 
@@ -48,7 +48,7 @@ def test_every_task_says_what_it_is(name):
     assert all((task.summary, task.split, task.caveat))
 
 
-@pytest.mark.parametrize("name", task_names())
+@pytest.mark.parametrize("name", ["digits", "fashion-mnist"])
 def test_augmentation_depends_on_the_generator_alone(name):
     task, x = get_task(name), torch.rand(4, 1, 8, 8)
     once = task.augment(x, generator(1))

@@ -12,7 +12,7 @@ from builders import normal, spec_with, tiny_data, tiny_model
 from torch import Tensor, nn
 
 from equilog.cells.curve import OutsideCurveError
-from equilog.devices.ladder import classify_on, verify
+from equilog.devices.ladder import score_on, verify
 from equilog.devices.twin import TwinDevice
 from equilog.equilibrium import NotConvergedError
 from equilog.hardware import Chip, Conditions, Population, Spec, program
@@ -20,6 +20,7 @@ from equilog.hardware.rest import at_rest
 from equilog.hardware.transient import UnstableChipError
 from equilog.hardware.twin import adc, dac, static_system
 from equilog.model import HybridDEQ
+from equilog.objective import Classification, Regression
 from equilog.yields import ChipRow, Standing, StudyConfig
 from equilog.yields import bench as bench_module
 from equilog.yields import settling as settling_module
@@ -52,13 +53,13 @@ def make(spec: Spec, samples: int = 200, **config: object) -> tuple[Bench, Hybri
     model = tiny_model(states=5, drives=3, classes=3)
     x, _ = tiny_data(samples)
     y = torch.arange(samples) % 3
-    return Bench(model, spec, x, y, StudyConfig(**config)), model, x, y
+    return Bench(model, spec, x, y, Classification(), StudyConfig(**config)), model, x, y
 
 
 def alone(model: HybridDEQ, spec: Spec, seed: int, x: Tensor, y: Tensor) -> tuple[Standing, float | None]:
     """What the twin of this one chip says, its exceptions as standings."""
     try:
-        return Standing.SETTLES, classify_on(model, TwinDevice(Chip(spec, seed)), x, y)
+        return Standing.SETTLES, score_on(model, TwinDevice(Chip(spec, seed)), x, y)
     except UnstableChipError:
         return Standing.UNSTABLE, None
     except NotConvergedError:
@@ -82,7 +83,7 @@ class Fixed(nn.Module):
 def test_accuracy_and_standing_are_those_of_the_twin_of_the_same_chip(changes: dict) -> None:
     spec = spec_with("rram", changes)
     bench, model, x, y = make(spec, settle_samples=0)
-    found = [(row.standing, row.accuracy) for row in bench.measure(SEEDS)]
+    found = [(row.standing, row.score) for row in bench.measure(SEEDS)]
     assert found == [alone(model, spec, seed, x, y) for seed in SEEDS]
     assert len(set(found)) > 1
 
@@ -112,11 +113,11 @@ def test_a_noisy_read_is_the_one_of_the_chip_alone() -> None:
             read = adc(layer, model.equilibrium(system))
             accuracy[seed] = float((model.readout(read.float()).argmax(1) == y).double().mean())
     # With devices stuck at random a chip may have several equilibria, and one that it does not stay at.
-    settles = {row.seed: row.accuracy for row in bench.measure(SEEDS) if row.standing is Standing.SETTLES}
+    settles = {row.seed: row.score for row in bench.measure(SEEDS) if row.standing is Standing.SETTLES}
     assert len(settles) >= 4
     assert settles == {seed: accuracy[seed] for seed in settles}
     quiet = make(spec, settle_samples=0, age_second=1e4, temperature_kelvin=340.0)[0]
-    assert {row.seed: row.accuracy for row in quiet.measure(SEEDS)} != accuracy
+    assert {row.seed: row.score for row in quiet.measure(SEEDS)} != accuracy
 
 
 @pytest.mark.parametrize("read_seed", [None, 3])
@@ -183,11 +184,11 @@ def test_a_sample_without_a_resting_point_is_no_answer_and_no_exception() -> Non
     model = tiny_model()
     x, y = tiny_data()
     x[3] = math.nan
-    rows = Bench(model, spec_with("rram"), x, y, StudyConfig()).measure([1, 2])
+    rows = Bench(model, spec_with("rram"), x, y, Classification(), StudyConfig()).measure([1, 2])
     for row in rows:
         assert row.standing is Standing.NO_REST
         assert row.unsettled_samples == 1
-        assert row.accuracy is None
+        assert row.score is None
         assert row.settling_worst_second is None
 
 
@@ -197,7 +198,9 @@ def test_an_unstable_chip_is_no_answer() -> None:
     model.cell.recurrent = Fixed(torch.tensor([[0.0, 6.0, 0.0], [-6.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
     x, y = tiny_data()
     fast, slow = (
-        Bench(model, spec_with("rram", {"amplifier.gbw_hertz": gbw}), x, y, StudyConfig()).measure([1])[0]
+        Bench(model, spec_with("rram", {"amplifier.gbw_hertz": gbw}), x, y, Classification(), StudyConfig()).measure(
+            [1]
+        )[0]
         for gbw in (1e8, 1e6)
     )
     assert fast.standing is Standing.SETTLES
@@ -205,7 +208,7 @@ def test_an_unstable_chip_is_no_answer() -> None:
     assert slow.spectral_abscissa_per_second is not None
     assert slow.spectral_abscissa_per_second > 0
     assert slow.unsettled_samples == 0
-    assert (slow.correct, slow.accuracy, slow.settling_worst_second) == (None, None, None)
+    assert (slow.score, slow.settling_worst_second) == (None, None)
 
 
 def test_samples_settled_in_time_are_looked_at_for_stability_too() -> None:
@@ -231,7 +234,7 @@ def test_a_chip_that_does_not_get_to_rest_while_watched_is_no_answer(monkeypatch
     monkeypatch.setattr(bench_module, "watch", lambda layers, *_: [Watched(-1.0, (1e-6, math.inf))] * len(layers))
     row = make(spec_with("rram"))[0].measure([1])[0]
     assert row.standing is Standing.NEVER
-    assert (row.accuracy, row.settling_worst_second) == (None, None)
+    assert (row.score, row.settling_worst_second) == (None, None)
 
 
 def test_a_chip_whose_weight_is_monotone_no_more_is_settled_all_the_same() -> None:
@@ -240,10 +243,10 @@ def test_a_chip_whose_weight_is_monotone_no_more_is_settled_all_the_same() -> No
     model.cell.recurrent = Fixed(torch.tensor([[-7.0, 7.0], [-7.0, -7.0]]))
     x, y = tiny_data()
     spec = spec_with("rram")
-    bench = Bench(model, spec, x, y, StudyConfig(settle_samples=0))
+    bench = Bench(model, spec, x, y, Classification(), StudyConfig(settle_samples=0))
     bench._fast.solver = type(bench._fast.solver)(max_steps=3)
     rows = bench.measure([1, 2])
-    assert [(row.standing, row.accuracy) for row in rows] == [alone(model, spec, k, x, y) for k in (1, 2)]
+    assert [(row.standing, row.score) for row in rows] == [alone(model, spec, k, x, y) for k in (1, 2)]
     assert rows[0].standing is Standing.SETTLES
 
 
@@ -262,8 +265,22 @@ def test_clipped_readings_are_counted() -> None:
 def test_a_chunk_keeps_within_its_memory() -> None:
     x, y = torch.zeros(3000, 4), torch.zeros(3000, dtype=torch.int64)
     for states in (2, 32, 256, 512):
-        bench = Bench(tiny_model(states=states), spec_with("rram"), x, y, StudyConfig(settle_samples=0))
+        bench = Bench(
+            tiny_model(states=states), spec_with("rram"), x, y, Classification(), StudyConfig(settle_samples=0)
+        )
         assert 1 <= bench.chunk <= 32
         # A dozen arrays of states, and five of conductances for every chip of the chunk.
         arrays = 12 * bench._slice * bench._batch * states + 5 * bench.chunk * states * (states + 3)
         assert 8 * arrays < 200e6
+
+
+def test_an_error_is_that_of_the_twin_of_the_same_chip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Targets of any shape, samples in uneven batches."""
+    monkeypatch.setattr(bench_module, "_MOST_SAMPLES", 37)
+    model, spec, objective = tiny_model(classes=6), spec_with("rram"), Regression()
+    model.readout = nn.Sequential(model.readout, nn.Unflatten(1, (2, 3)))
+    x, y = tiny_data(100)[0], normal(3, 100, 2, 3).float()
+    rows = Bench(model, spec, x, y, objective, StudyConfig(settle_samples=0)).measure(SEEDS)
+    expected = [score_on(model, TwinDevice(Chip(spec, seed)), x, y, objective) for seed in SEEDS]
+    assert [row.score for row in rows] == pytest.approx(expected, rel=1e-12)
+    assert len(set(expected)) == len(SEEDS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from equilog.yields import Spread, wilson_interval
-from equilog.yields.statistics import count_bins, even_bins, tally
+from equilog.yields.statistics import count_bins, edge_bins, even_bins, tally
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,19 @@ def test_even_bins_hold_every_time(times: list[float], most: int) -> None:
     edges = even_bins(times, most)
     assert 1 <= len(edges) - 1 <= most
     assert sum(tally(times, edges)) == len(times)
+
+
+@given(
+    st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=50), st.floats(0, 1), st.integers(1, 40),
+)  # fmt: skip
+def test_bins_of_numbers_hold_them_all_and_one_begins_at_the_edge(values: list[float], at: float, most: int) -> None:
+    edge = min(values) + at * (max(values) - min(values))
+    edges = edge_bins(values, edge, most)
+    assert edges[0] <= min(values)
+    assert max(values) < edges[-1]
+    assert edge in edges
+    assert len(edges) - 1 <= most + 2
+    assert sum(tally(values, edges)) == len(values)
 
 
 def test_spread_by_hand() -> None:

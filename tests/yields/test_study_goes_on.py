@@ -109,7 +109,7 @@ def test_more_chips_are_added_and_fewer_are_the_first(reference: Path, tmp_path:
 
 
 def test_another_threshold_measures_nothing_anew(tmp_path: Path) -> None:
-    accuracies = [row.accuracy for row in run(tmp_path / "s").rows]
+    accuracies = [row.score for row in run(tmp_path / "s").rows]
     limit = sorted(accuracies)[4]
     done = run(tmp_path / "s", threshold=limit)
     assert done.measured == 0
@@ -202,8 +202,8 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
     ("kwargs", "told"),
     [
         ({"chips": 0}, "0 chips"),
-        ({"threshold": 97.0}, "97: expected a fraction"),
-        ({"threshold": 0.0}, "expected a fraction"),
+        ({"threshold": 97.0}, "97: expected accuracy as a fraction"),
+        ({"threshold": 0.0}, "expected accuracy as a fraction"),
         ({"config": {"without": ("drifft",)}}, "did you mean 'drift'"),
     ],
 )
@@ -216,9 +216,9 @@ def test_mistakes_are_found_before_any_file_is_made(kwargs: dict, told: str, tmp
 @pytest.mark.parametrize(
     "row",
     [
-        ChipRow(3, Standing.SETTLES, 10, 1 / 3, 0, 0, 0.1, -1.5e7, 1.1e-7, 0.1 + 0.2),
-        ChipRow(4, Standing.NO_REST, None, None, 2, 1, 0.0, None, None, None),
-        ChipRow(5, Standing.UNSTABLE, None, None, 0, 0, 0.0, float("inf"), None, None),
+        ChipRow(3, Standing.SETTLES, 1 / 3, 0, 0, 0.1, -1.5e7, 1.1e-7, 0.1 + 0.2),
+        ChipRow(4, Standing.NO_REST, None, 2, 1, 0.0, None, None, None),
+        ChipRow(5, Standing.UNSTABLE, None, 0, 0, 0.0, float("inf"), None, None),
     ],
 )
 def test_a_line_reads_back_as_the_chip(row: ChipRow) -> None:

@@ -10,8 +10,9 @@ from builders import spec_with
 
 from equilog.hardware import load_spec
 from equilog.hardware.technology.spec import Spec
+from equilog.objective import Regression, Scored
 from equilog.yields import ChipRow, Standing, StudyConfig, YieldReport, wilson_interval
-from equilog.yields.histograms import accuracy_histogram, settling_histogram
+from equilog.yields.histograms import score_histogram, settling_histogram
 from equilog.yields.page import page
 from equilog.yields.report import needed, summarise
 
@@ -21,7 +22,7 @@ HOSTILE = '<script>alert(1)</script> & "<img src=x onerror=alert(2)>" $\\frac{1}
 def chip(seed: int, correct: int | None, standing: Standing = Standing.SETTLES, worst: float | None = 1e-7) -> ChipRow:
     answers = standing is Standing.SETTLES
     return ChipRow(
-        seed, standing, correct if answers else None, correct / 100 if answers else None, 0 if answers else 1,
+        seed, standing, correct / 100 if answers else None, 0 if answers else 1,
         0, 0.0, -1e7 if answers else 1e6, worst if answers else None, worst if answers else None,
     )  # fmt: skip
 
@@ -40,8 +41,8 @@ def report(
     **config: object,
 ) -> YieldReport:
     return summarise(
-        rows, title=title, spec=spec or load_spec("rram"), config=StudyConfig(**config), samples=100, states=3,
-        accuracy_ideal=0.97, threshold=threshold,
+        rows, Scored(), title=title, spec=spec or load_spec("rram"), config=StudyConfig(**config),
+        samples=100, states=3, score_ideal=0.97, threshold=threshold,
     )  # fmt: skip
 
 
@@ -57,8 +58,8 @@ def test_only_chips_that_answer_well_enough_pass() -> None:
 
 def test_a_chip_without_an_answer_is_in_no_mean_and_among_the_worst() -> None:
     found = report()
-    assert found.accuracy is not None
-    assert found.accuracy.mean == pytest.approx((0.97 + 0.96 + 0.95 + 0.99 + 0.96) / 5)
+    assert found.score is not None
+    assert found.score.mean == pytest.approx((0.97 + 0.96 + 0.95 + 0.99 + 0.96) / 5)
     assert [w.seed for w in found.worst] == [5, 6, 3, 7, 2, 1, 4]
     assert found.standing[Standing.UNSTABLE] == found.standing[Standing.NO_REST] == 1
     assert [w.passes for w in found.worst] == [False, False, False, True, True, True, True]
@@ -68,7 +69,7 @@ def test_a_study_in_which_no_chip_settles_is_still_one() -> None:
     rows = [chip(1, 99, Standing.UNSTABLE), chip(2, 99, Standing.UNSTABLE)]
     found = report(rows)
     assert found.passing == 0
-    assert found.accuracy is None
+    assert found.score is None
     text = page(found, rows)
     assert "No chip settles" in text
     assert "<figure" not in text
@@ -104,7 +105,7 @@ def test_noise_that_was_left_out_is_said() -> None:
 def test_bars_count_every_chip_and_none_straddles_the_threshold() -> None:
     found = report()
     for most in (1, 2, 3, 40):
-        bars = accuracy_histogram(found, ROWS, most)
+        bars = score_histogram(found, ROWS, most)
         assert bars is not None
         assert sum(bars.chips) == 5
         assert sum(n for n, good in zip(bars.chips, bars.good) if good) == found.passing
@@ -151,3 +152,56 @@ def test_without_settling_the_page_has_no_such_figure() -> None:
     found = Ids(page(report(rows, settle_samples=0), rows))
     assert "fig-yield-accuracy" in found.ids
     assert "fig-yield-settling" not in found.ids
+
+
+# --- errors: less is better -----------------------------------------------------------------------------------
+
+
+def erring(rows: list[ChipRow], threshold: float | None = None, unit: str | None = None) -> YieldReport:
+    objective = Regression() if unit is None else Regression(score="rms", unit=unit)
+    return summarise(
+        rows, Scored(**Scored.fields_of(objective)), title="a law", spec=load_spec("rram"), config=StudyConfig(),
+        samples=100, states=3, score_ideal=0.02, threshold=threshold,
+    )  # fmt: skip
+
+
+# Errors of 3 %, 4 %, …; the sixth chip oscillates.
+ERRING = [*(chip(k, 3 + k) for k in range(5)), chip(5, 1, Standing.UNSTABLE)]
+
+
+def test_chips_pass_up_to_an_error_and_the_worst_err_most() -> None:
+    found = erring(ERRING)
+    assert found.threshold == pytest.approx(0.03)
+    assert erring(ERRING, threshold=0.05).passing == 3
+    assert erring(ERRING, threshold=0.0499).passing == 2
+    assert [w.seed for w in found.worst] == [5, 4, 3, 2, 1, 0]
+    assert not any("one standard error" in line for line in found.remarks)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 40])
+@pytest.mark.parametrize("limit", [0.001, 0.03, 0.04, 0.0555, 0.07, 0.5])
+def test_no_bar_of_errors_straddles_the_threshold(most: int, limit: float) -> None:
+    found = erring(ERRING, threshold=limit)
+    bars = score_histogram(found, ERRING, most)
+    assert bars is not None
+    assert sum(bars.chips) == 5
+    assert bars.edges == sorted(bars.edges)
+    assert sum(n for n, good in zip(bars.chips, bars.good) if good) == found.passing
+
+
+def test_the_page_of_errors_names_them() -> None:
+    text = page(erring(ERRING), ERRING).replace("\u00a0", " ")
+    assert 'id="fig-yield-error"' in text
+    assert "accuracy" not in text.lower()
+    assert "has no more than an error of 3 %, the ideal model&#39;s 2 % plus 1 point" in text
+    assert "passes up to 3 %" in text
+    worst, deviation = re.search(
+        r'error, worst chip</div><div class="value">(.*?)</div>.*?deviation (.*?)<', text
+    ).groups()
+    assert (worst, deviation) == ("7 %", "1.58 %")
+
+
+def test_an_error_has_its_unit() -> None:
+    text = page(erring(ERRING, unit="V"), ERRING).replace("\u00a0", " ")
+    assert "an error of 30.0 mV, the ideal model&#39;s 20.0 mV plus 1 % of the targets&#39; root mean square" in text
+    assert "passes up to 30.0 mV" in text

@@ -74,7 +74,8 @@ def power_watt(board: Board) -> dict[str, float]:
     found["tanh pairs"] = layer.states * tail * 3 * RAIL_VOLT
     volts = [float(spec.activation.v_out_volt)] * layer.states
     volts += [float(spec.dac.full_scale_volt)] * (layer.drives + 1)
-    per_column = (layer.g_plus_siemens + layer.g_minus_siemens).sum(0).tolist()
+    plus, minus = layer.resistors
+    per_column = (plus + minus).sum(0).tolist()
     found["crossbar, at most"] = RAIL_VOLT * sum(g * v for g, v in zip(per_column, volts))
     return found
 

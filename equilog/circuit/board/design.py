@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from equilog.cells import FixedCoupling
 from equilog.circuit.board.catalogue import (
     ADC,
     COMPARATOR,
@@ -39,7 +40,7 @@ from equilog.circuit.board.values import (
     ratio,
 )
 from equilog.hardware import Chip, ProgrammedLayer, program, without
-from equilog.hardware.effects import DEVICE_EFFECTS, NEURON_EFFECTS
+from equilog.hardware.effects import DEVICE_EFFECTS, FIXED_NETWORK, NEURON_EFFECTS
 from equilog.hardware.technology.eseries import ESeries, nearest
 
 ADC_CHANNELS = DAC_CHANNELS = 8
@@ -146,9 +147,13 @@ def nominal_of(layer: ProgrammedLayer) -> ProgrammedLayer:
     """Return the layer on a chip whose resistors are what was asked for, rounded, and whose neurons are alike."""
     n, m = layer.states, layer.drives
     drawn = [e.name for e in DEVICE_EFFECTS if e.name not in ROUNDINGS] + [e.name for e in NEURON_EFFECTS]
-    spec = without(layer.spec, *drawn)
+    spec = without(layer.spec, *drawn, FIXED_NETWORK.name)
     weight, input_weight, bias = layer.target.detach().split([n, m, 1], dim=1)
-    return program((weight, input_weight, bias[:, 0]), Chip(spec, 0))
+    fixed = None
+    if layer.fixed_target is not None:
+        held, driven, constant = layer.fixed_target.detach().split([n, m, 1], dim=1)
+        fixed = FixedCoupling(held, driven, constant[:, 0], linear=layer.linear)
+    return program((weight, input_weight, bias[:, 0]), Chip(spec, 0), fixed=fixed)
 
 
 def columns(layer: ProgrammedLayer) -> list[tuple[str, str, str]]:
@@ -190,10 +195,10 @@ def _inverters(board: Board, block: str, first: tuple[str, str], second: tuple[s
 def _crossbar_row(board: Board, i: int) -> None:
     layer = board.nominal
     for k, (label, positive, negative) in enumerate(columns(layer)):
-        for sign, source, g in (
-            ("G+", negative, layer.g_plus_siemens[i, k]),
-            ("G-", positive, layer.g_minus_siemens[i, k]),
-        ):
+        pairs = [("G+", negative, layer.g_plus_siemens[i, k]), ("G-", positive, layer.g_minus_siemens[i, k])]
+        if (law := layer.fixed_pairs) is not None:
+            pairs += [("law +", negative, law[0][i, k]), ("law -", positive, law[1][i, k])]
+        for sign, source, g in pairs:
             if float(g) > 0:
                 board.resist(1 / float(g), source, f"x{i}", f"crossbar row {i}", f"{label.format(i=i)} {sign}")
 

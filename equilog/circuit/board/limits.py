@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
 
 from equilog.circuit.board.catalogue import capacitor, resistor
 from equilog.circuit.board.values import RAIL_VOLT, activation_values, detector_values, drive_values
 from equilog.hardware import ProgrammedLayer
-from equilog.hardware.technology.eseries import nearest
+from equilog.hardware.technology.eseries import ESeries, nearest
 from equilog.names import UserError
 
 MOST_NEURONS = MOST_DRIVES = 16
@@ -51,6 +54,11 @@ def _reasons(layer: ProgrammedLayer) -> Iterator[str]:
         return
     if spec.crossbar.wires is not None:
         yield "crossbar.wires are resistances of thin metal, a board has copper: leave them out"
+    if layer.linear:
+        yield (
+            f"{layer.linear} states have no activation, every neuron of this board has its pair: settle this cell in a "
+            "simulator, or give the law linear=0"
+        )
     if spec.activation.curve is not None:
         yield "activation.curve is measured, the board's activation is a bipolar pair: leave it out, for tanh"
     scale = float(spec.activation.v_scale_volt)
@@ -67,13 +75,20 @@ def _reasons(layer: ProgrammedLayer) -> Iterator[str]:
     yield from _values(layer)
 
 
+def _of_the_law(ohm: float, series: ESeries) -> None:
+    try:
+        resistor(nearest(ohm, series))
+    except ValueError as error:
+        raise ValueError(f"the law needs a resistor of {ohm:.4g} ohm: {error}") from None
+
+
 def _values(layer: ProgrammedLayer) -> Iterator[str]:
     """Yield what the parts' own modules refuse."""
     spec, bar = layer.spec, layer.spec.crossbar
     series = bar.e_series
     assert series is not None
     full_scale = float(spec.dac.full_scale_volt)
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: resistor(nearest(1 / float(bar.g_min_siemens), series)),
         lambda: resistor(nearest(1 / float(bar.g_max_siemens), series)),
         lambda: resistor(nearest(float(layer.r_feedback_ohm), series)),
@@ -85,6 +100,9 @@ def _values(layer: ProgrammedLayer) -> Iterator[str]:
         attempts.append(
             lambda: detector_values(float(detector.threshold_volt), float(detector.window_second), full_scale, series)
         )
+    law = torch.cat(layer.fixed_pairs or ()) if layer.fixed_pairs else layer.g_plus_siemens.new_zeros(0)
+    for ohm in (1 / law[law > 0].detach()).aminmax() if bool((law > 0).any()) else ():
+        attempts.append(partial(_of_the_law, float(ohm), series))
     for attempt in attempts:
         try:
             attempt()

@@ -17,6 +17,7 @@ from equilog.circuit.sky130.benches import library
 from equilog.circuit.sky130.characterised import characterised_spec, measured
 from equilog.circuit.sky130.models import models
 from equilog.hardware import ProgrammedLayer
+from equilog.names import UserError
 
 # Transistor models have derivatives that are continuous to a part in 1e9 or so: a tighter search never ends.
 OP_OPTIONS = "reltol=1e-6 abstol=1e-13 vntol=1e-9 gmin=1e-13 itl1=500 itl2=500"
@@ -52,6 +53,7 @@ def write_transistor_circuit(
 
     Raises:
         Sky130MissingError: if the transistor models are not installed.
+        UserError: for a layer with a law in fixed resistors.
         ValueError: for a population; for a layer of another technology; if a column of the crossbar is more than an
             output drives.
     """
@@ -86,8 +88,18 @@ def transistor_count(layer: ProgrammedLayer) -> int:
 
 
 def check_drivable(layer: ProgrammedLayer) -> None:
-    """Raise ``ValueError`` for a layer of another technology, or a column that is more than an output drives."""
+    """Raise if the transistors cannot be this layer.
+
+    Raises:
+        UserError: for a law in fixed resistors, or neurons without an activation.
+        ValueError: for a layer of another technology, or a column that is more than an output drives.
+    """
     ours, given = characterised_spec(), layer.spec
+    if layer.fixed_target is not None or layer.linear:
+        raise UserError(
+            "the transistor circuit has no fixed network and no output without an activation: settle this cell in the "
+            "circuit of blocks, or train a cell without a fixed coupling"
+        )
     blocks = ("curve", "v_scale_volt", "v_out_volt")
     if wrong := [key for key in blocks if getattr(given.activation, key) != getattr(ours.activation, key)]:
         raise ValueError(

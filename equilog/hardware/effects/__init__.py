@@ -9,6 +9,7 @@ from typing import Any
 
 from equilog.hardware.effects.drift import PowerLawDrift
 from equilog.hardware.effects.effect import DeviceEffect, Devices
+from equilog.hardware.effects.fixed_network import FIXED_NETWORK
 from equilog.hardware.effects.levels import Levels
 from equilog.hardware.effects.neuron import ACTIVATION_GAIN, ACTIVATION_OFFSET, AMPLIFIER_OFFSET
 from equilog.hardware.effects.programming_error import ProgrammingError
@@ -24,6 +25,7 @@ __all__ = [
     "ACTIVATION_OFFSET",
     "AMPLIFIER_OFFSET",
     "DEVICE_EFFECTS",
+    "FIXED_NETWORK",
     "NEURON_EFFECTS",
     "SWITCHES",
     "DeviceEffect",
@@ -48,6 +50,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     **{effect.name: effect.off() for effect in DEVICE_EFFECTS},
     "wires": {"crossbar": {"wires": None}},
     **{effect.name: effect.off() for effect in NEURON_EFFECTS},
+    FIXED_NETWORK.name: FIXED_NETWORK.off(),
     "finite-gain": {"amplifier": {"dc_gain": 1e15}},
     "input-bias": {"amplifier": {"input_bias_ampere": None}},
     "amplifier-noise": {"amplifier": {"noise_volt_per_rthz": None}},

@@ -25,12 +25,16 @@ class ESeriesRounding(DeviceEffect):
         """Return what was asked for as resistors that exist."""
         assert bar.e_series is not None
         sold = values(bar.e_series, 1 / bar.g_max_siemens, 1 / bar.g_min_siemens)
-        g = devices.asked
-        ladder = torch.tensor(sold, dtype=torch.float64).reciprocal().flip(0)
-        # Halfway in ratio, which is the same halfway for a resistance and its conductance.
-        borders = (ladder[1:] * ladder[:-1]).sqrt()
-        picked = ladder[torch.bucketize(g.detach().double().cpu(), borders)]
-        return devices.rounded(picked.to(g) + (g - g.detach()))
+        return devices.rounded(sold_conductance(devices.asked, sold))
+
+
+def sold_conductance(g: Tensor, sold_ohm: tuple[float, ...]) -> Tensor:
+    """Return the conductances nearest in ratio, of resistors of the values given, rising; gradient straight through."""
+    ladder = torch.tensor(sold_ohm, dtype=torch.float64).reciprocal().flip(0)
+    # Halfway in ratio, which is the same halfway for a resistance and its conductance.
+    borders = (ladder[1:] * ladder[:-1]).sqrt()
+    picked = ladder[torch.bucketize(g.detach().double().cpu(), borders)]
+    return picked.to(g) + (g - g.detach())
 
 
 def feedback_through(r_feedback: Tensor, bar: Crossbar) -> Tensor:

@@ -18,6 +18,7 @@ _SIZES = (
     "crossbar.read_noise.flicker.cap",
     "crossbar.wires.word_line_ohm",
     "crossbar.wires.bit_line_ohm",
+    "fixed_network.tolerance",
     "amplifier.offset_sigma_volt",
     "amplifier.noise_volt_per_rthz",
     "amplifier.input_bias_ampere",

@@ -1,4 +1,4 @@
-"""The parts of a technology as data: crossbar, amplifier, activation, converters, detector.
+"""The parts of a technology as data: crossbar, fixed network, amplifier, activation, converters, detector.
 
 Every number carries its unit in its name. A part that may be missing is an effect that the technology does not have:
 left out, the twin and the netlist do without it.
@@ -233,6 +233,13 @@ class Amplifier(Strict):
     """transconductance efficiency g_m/I_D in 1/V, for power: I = 2π GBW C_L/(g_m/I_D) a branch"""
     branches: Positive
     """current branches that draw that current (two: output stage and input pair)"""
+
+
+class FixedNetwork(Strict):
+    """Precision resistors for weights that never change: a law built in beside the crossbar."""
+
+    tolerance: NonNegative
+    """relative standard deviation of a resistor against its neighbours, R_f among them"""
 
 
 class MeasuredCurve(Strict):

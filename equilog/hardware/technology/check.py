@@ -302,6 +302,16 @@ def _crossbar(spec: Spec, typical: _Typical) -> Iterator[Doubt]:
             )
 
 
+def _fixed_network(spec: Spec, typical: _Typical) -> Iterator[Doubt]:
+    block = spec.fixed_network
+    if block is not None and block.tolerance > 0.05:
+        yield Doubt(
+            ("fixed_network.tolerance",),
+            f"fixed resistors that miss their ratio by {block.tolerance:.0%} are no precision resistors; the number is "
+            "a fraction, not per cent",
+        )
+
+
 def _unsourced_laws(block: Strict, prefix: str = "") -> Iterator[str]:
     for key in type(block).model_fields:
         value = getattr(block, key)
@@ -317,4 +327,4 @@ def _along(law: Polynomial, low: float, points: int = 101) -> list[float]:
     return [sum(c * x**k for k, c in enumerate(law.coefficients_siemens)) for x in xs]
 
 
-_RULES: tuple[Rule, ...] = (_crossbar, _amplifier, _rails, _curve, _converters, _detector)
+_RULES: tuple[Rule, ...] = (_crossbar, _fixed_network, _amplifier, _rails, _curve, _converters, _detector)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from equilog.hardware.curve import inline_curve
-from equilog.hardware.technology.blocks import ActivationBlock, Adc, Amplifier, Crossbar, Dac, Detector
+from equilog.hardware.technology.blocks import ActivationBlock, Adc, Amplifier, Crossbar, Dac, Detector, FixedNetwork
 from equilog.hardware.technology.figure import UNSOURCED, Figure
 from equilog.names import Strict, load_yaml, merged, parse, unknown
 
@@ -32,6 +32,8 @@ class Spec(Strict):
     dac: Dac
     adc: Adc
     detector: Detector | None = None
+    fixed_network: FixedNetwork | None = None
+    """resistors of a law that is built in; left out: exact"""
 
     def changed(self, **overrides: Any) -> Spec:
         """Return a validated copy with numbers replaced: ``spec.changed(amplifier={"dc_gain": 1e3})``.

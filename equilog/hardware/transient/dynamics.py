@@ -253,7 +253,7 @@ def time_scale_second(layer: ProgrammedLayer) -> Tensor:
 
 def some_chips(layer: ProgrammedLayer, which: slice) -> ProgrammedLayer:
     """Return a part of a population."""
-    shared = ("r_feedback_ohm", "c_feedback_farad", "target")
+    shared = ("r_feedback_ohm", "c_feedback_farad", "target", "fixed_target")
     own = [f.name for f in fields(layer) if f.name not in shared]
     parts: dict[str, Any] = {name: v[which] for name in own if isinstance(v := getattr(layer, name), Tensor | tuple)}
     return replace(layer, **parts)

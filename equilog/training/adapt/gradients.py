@@ -10,9 +10,9 @@ from torch import Tensor
 from equilog.devices import Device
 from equilog.hardware import Chip, Conditions
 from equilog.model import HybridDEQ
+from equilog.objective import Classification, Objective
 from equilog.training.adapt.measured import calibration_of, on_tape
 from equilog.training.adapt.twin import Twin, equations
-from equilog.training.objective import Classification, Objective
 
 OVERALL = "overall"
 

@@ -27,18 +27,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from equilog.cells import CircuitCell, Curve, Tanh
+from equilog.cells import CircuitCell, Curve, Mixed, Tanh, total_of
 from equilog.devices import Calibration, Device, Settled
 from equilog.equilibrium import EquilibriumLayer
-from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, program
-from equilog.hardware.effects import ACTIVATION_GAIN, ACTIVATION_OFFSET
+from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, program_cell
+from equilog.hardware.effects import FIXED_NETWORK
+from equilog.hardware.effects.fixed_network import output_sigmas
 from equilog.hardware.technology.blocks import Converter
 from equilog.hardware.twin import dac, static_system
 from equilog.names import UserError
 from equilog.training.adapt.identified_chip import IdentifiedChip
 from equilog.training.adapt.measured import calibration_of, plain, preactivation, seen
+from equilog.training.gradients.fixed_cell import FixedCell
 
-DEVICES = ("crossbar.programming", "crossbar.drift")
+DEVICES = ("crossbar.programming", "crossbar.drift", FIXED_NETWORK.stream)
 NEURONS = ("amplifier.offset", "activation.gain", "activation.offset")
 FINEST = 1e-4
 """Noise that no reading is taken to be below, in units of the state: a twin is not better than that."""
@@ -51,8 +53,6 @@ _GAINS = (0.0, -1.0, 1.0, -2.0, 2.0)
 _FITS = 2.0
 _HALVINGS = 5
 _SETTLED = 1e-4
-
-Matrices = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,14 @@ def identify(
         UserError: if the technology has no error that could be found.
         ValueError: if a reading is not finite.
     """
-    matrices: Matrices = tuple(m.detach().double() for m in cell.matrices())  # type: ignore[assignment]
-    regression = _Regression(device, matrices, spec, drive, conditions)
+    held = FixedCell.of(cell)
+    regression = _Regression(device, held, spec, drive, conditions)
     chip = regression.most_probable()
     before = after = math.nan
     if check is not None and len(check):
         settled = device.settle(check)
         before, after = (
-            _rms(program(matrices, each, conditions), check, settled, calibration_of(device))
+            _rms(program_cell(held, each, conditions), check, settled, calibration_of(device))
             for each in (IdentifiedChip(spec, 0), chip)
         )
     return Identification(chip, len(drive), before, after)
@@ -166,9 +166,9 @@ class _Regression:
     """Every neuron's regression in unknowns η of variance 1: one a column of C, then its offset, gain and shift."""
 
     def __init__(
-        self, device: Device, matrices: Matrices, spec: Spec, drive: Tensor, conditions: Conditions | None
+        self, device: Device, cell: FixedCell, spec: Spec, drive: Tensor, conditions: Conditions | None
     ) -> None:
-        self.matrices, self.spec, self.conditions = matrices, spec, conditions
+        self.cell, self.spec, self.conditions = cell, spec, conditions
         settled = device.settle(drive)
         self.z = plain(settled.read, calibration_of(device)).double()
         if not bool(self.z.isfinite().all()):
@@ -178,9 +178,10 @@ class _Regression:
         self.played = dac(self._program(IdentifiedChip(spec, 0)), drive.double())
         self.per_device, self.per_offset, self.lowest = self._sensitivities()
         self.scale = torch.stack(list(self.per_device.values())).square().sum((0, 1)).sqrt()  # (n, columns)
-        self.gain_sigma = ACTIVATION_GAIN.sigma(spec)
-        self.shift_sigma = ACTIVATION_OFFSET.sigma(spec) / float(spec.activation.v_scale_volt)
-        if not (bool(self.scale.any()) or bool(self.per_offset.any()) or self.gain_sigma or self.shift_sigma):
+        linear = 0 if cell.fixed is None else cell.fixed.linear
+        self.gain_sigma, offset_sigma = output_sigmas(spec, cell.states, linear)
+        self.shift_sigma = offset_sigma / float(spec.activation.v_scale_volt)
+        if not any(bool(v.any()) for v in (self.scale, self.per_offset, self.gain_sigma, self.shift_sigma)):
             raise UserError(
                 f"technology {spec.name!r} has no error that differs from chip to chip, so there is none to find; "
                 "give it one, crossbar.programming_sigma for instance"
@@ -242,7 +243,7 @@ class _Regression:
         return _sum(equations, equations, eta)
 
     def _program(self, chip: Chip) -> ProgrammedLayer:
-        return program(self.matrices, chip, self.conditions)
+        return program_cell(self.cell, chip, self.conditions)
 
     def _sensitivities(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Return ``∂C/∂deviate`` of every device, each ``(2, n, columns)``, and of every amplifier's offset, ``(n,)``.
@@ -289,9 +290,9 @@ class _Regression:
         """Return what is fitted: pre-activations where seen, else readings or, `inverted`, what they say of p."""
         system = static_system(self._program(self._chip(eta)), self.played)
         weight, phi = system.weight, system.activation
-        assert isinstance(phi, Tanh | Curve)
+        assert isinstance(phi, Tanh | Curve | Mixed)
         size, own = weight.square().sum(1), weight.diagonal()
-        entering = self.playing_variance * self.matrices[1].square().sum(1)
+        entering = self.playing_variance * total_of(self.cell)[1].square().sum(1)
         if self.p is not None:
             z = phi(self.p)
             none, one = torch.zeros_like(z), torch.ones_like(z)

@@ -28,6 +28,7 @@ from equilog.devices import Device
 from equilog.hardware import Chip, Conditions, Spec
 from equilog.model import HybridDEQ
 from equilog.names import UserError
+from equilog.objective import Classification, Objective
 from equilog.training.adapt import state as states
 from equilog.training.adapt.config import AdaptConfig
 from equilog.training.adapt.identified_chip import IdentifiedChip
@@ -37,7 +38,6 @@ from equilog.training.adapt.readout import refit
 from equilog.training.adapt.twin import Equations, Twin, equations
 from equilog.training.finite import NotFiniteError, check_finite
 from equilog.training.fit import TrainingInterrupted
-from equilog.training.objective import Classification, Objective
 from equilog.training.randomness import EpochOrder, derived_seed, step_generator
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]

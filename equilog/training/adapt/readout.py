@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from equilog.training.objective import Objective
+from equilog.objective import Objective
 
 PULL = 1e-4
 """Weight of the squared distance to the present parameters: nodes that never move keep the weights they have."""

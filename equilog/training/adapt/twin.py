@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from equilog.cells import AffineSystem, CircuitCell
-from equilog.hardware import Chip, Conditions, Spec, program
+from equilog.hardware import Chip, Conditions, Spec, program_cell
 from equilog.hardware.twin import dac, static_system
 from equilog.training.adapt.identified_chip import typical_chip
 
@@ -28,7 +28,7 @@ def equations(cell: CircuitCell, twin: Twin, conditions: Conditions | None = Non
     """
     if twin is None:
         return cell.system
-    layer = program(cell.matrices(), chip_of(twin), conditions)
+    layer = program_cell(cell, chip_of(twin), conditions)
     return lambda drive: static_system(layer, dac(layer, drive))
 
 

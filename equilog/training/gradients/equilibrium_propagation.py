@@ -40,6 +40,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from equilog.cells import total_of
 from equilog.devices import Cell, Device
 from equilog.names import UserError
 from equilog.training.gradients.fixed_cell import FixedCell
@@ -120,7 +121,7 @@ class EquilibriumPropagation:
             (product + product.T) / 2,
             lam.T @ drive.double(),
             lam.sum(0),
-            lam @ fixed.input_weight,
+            lam @ total_of(fixed)[1],
         )
 
     def _gain(self, fixed: FixedCell) -> float:
@@ -165,7 +166,7 @@ def equilibrium_propagation(
 
 def check_symmetric(cell: Cell) -> None:
     """Raise :class:`NotSymmetricError`, naming the cell, unless W = Wᵀ."""
-    weight = cell.matrices()[0].detach()
+    weight = total_of(cell)[0].detach()
     off = (weight - weight.T).abs()
     if float(off.max()) <= SYMMETRIC * float(weight.abs().max()):
         return

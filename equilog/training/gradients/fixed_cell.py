@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from equilog.cells import Activation
+from equilog.cells import Activation, FixedCoupling, fixed_of
 from equilog.devices import Cell
 
 
@@ -21,6 +21,7 @@ class FixedCell:
         input_weight: U, shape ``(n, m)``.
         bias: b, shape ``(n,)``.
         activation: φ.
+        fixed: the law beside the weights, None without one.
         states, drives: n and m.
     """
 
@@ -28,6 +29,7 @@ class FixedCell:
     input_weight: Tensor
     bias: Tensor
     activation: Activation
+    fixed: FixedCoupling | None = None
     states: int = field(init=False)
     drives: int = field(init=False)
 
@@ -38,12 +40,13 @@ class FixedCell:
     def of(cls, cell: Cell) -> Self:
         """Return the present weights of a cell."""
         weight, input_weight, bias = (m.detach().double().clone() for m in cell.matrices())
-        return cls(weight, input_weight, bias, cell.activation)
+        return cls(weight, input_weight, bias, cell.activation, fixed_of(cell))
 
     @property
     def largest(self) -> float:
-        """The largest magnitude among all weights, which the whole range of a crossbar is used for."""
-        return max(float(m.abs().max()) for m in self.matrices())
+        """The largest magnitude among all weights, the law's too: what the range of a crossbar is chosen for."""
+        law = () if self.fixed is None else self.fixed.matrices()
+        return max(float(m.abs().max()) for m in (*self.matrices(), *law))
 
     def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``W (n, n)``, ``U (n, m)`` and ``b (n,)``."""
@@ -52,8 +55,11 @@ class FixedCell:
     def with_columns(self, columns: Tensor) -> FixedCell:
         """Return the cell with more drives behind its own: columns of shape ``(n, k)``."""
         wider = torch.cat([self.input_weight, columns.to(self.input_weight)], dim=1)
-        return FixedCell(self.weight, wider, self.bias, self.activation)
+        law = None if self.fixed is None else self.fixed.widened(columns.shape[1])
+        return FixedCell(self.weight, wider, self.bias, self.activation, law)
 
     def holds(self, other: FixedCell) -> bool:
-        """Whether the other cell's weights are these, bit for bit."""
-        return all(a.shape == b.shape and bool((a == b).all()) for a, b in zip(self.matrices(), other.matrices()))
+        """Whether the other cell's weights are these, bit for bit, with the same law beside them."""
+        return self.fixed is other.fixed and all(
+            a.shape == b.shape and bool((a == b).all()) for a, b in zip(self.matrices(), other.matrices())
+        )

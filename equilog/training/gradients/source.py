@@ -19,6 +19,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from equilog.cells import total_of
 from equilog.cells.circuit_cell import check_drive
 from equilog.devices import Cell, Device
 
@@ -118,5 +119,5 @@ def check_loss_gradient(g: Tensor, z: Tensor) -> None:
 def outer_products(cell: Cell, drive: Tensor, z: Tensor, lam: Tensor) -> CellGradient:
     """Return the gradients that λ makes with states and drives; U as the cell means it."""
     lam, drive = lam.double(), drive.double()
-    _, input_weight, _ = cell.matrices()
+    _, input_weight, _ = total_of(cell)
     return CellGradient(lam.T @ z.double(), lam.T @ drive, lam.sum(0), lam @ input_weight.detach().double())

@@ -2,8 +2,9 @@
 
 Random changes of independent parts, each with its place in the equation of :mod:`equilog.training.losses.response`:
 
-- device ±ik of the crossbar, between a source ∓V_k x_k and a virtual ground at ``x_i = o_i − v_i/A₀``, brings
-  ``η_i = (R_f/V_a) δG_ik (V_k x_k ± x_i)``, its variance from :mod:`equilog.training.losses.devices`;
+- device ±ik of the crossbar, or resistor of a fixed network, between a source ∓V_k x_k and a virtual ground at
+  ``x_i = o_i − v_i/A₀``, brings ``η_i = (R_f/V_a) δG_ik (V_k x_k ± x_i)``, its variance from
+  :mod:`equilog.training.losses.devices` or the network's tolerance;
 - an amplifier's offset brings ``η = N δo/V_a``;
 - a DAC's non-linearity, a bow of :mod:`equilog.hardware.effects.converter`, and its noise, if the read is noisy, shift
   the drive that it plays;
@@ -20,8 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equilog.hardware.effects import ACTIVATION_GAIN, ACTIVATION_OFFSET, AMPLIFIER_OFFSET
+from equilog.hardware.effects import AMPLIFIER_OFFSET, FIXED_NETWORK
 from equilog.hardware.effects.converter import inl
+from equilog.hardware.effects.fixed_network import output_sigmas
 from equilog.hardware.noise import noise_at_rest
 from equilog.hardware.programming import source_volts
 from equilog.hardware.twin import TwinState
@@ -34,7 +36,7 @@ class Displacement:
     """``E‖δz‖²/n`` of every sample by cause, in units of the state squared, shape ``(batch,)``.
 
     Attributes:
-        devices: by the conductances of the crossbar.
+        devices: by the conductances of the crossbar and of a fixed network.
         amplifiers: by the amplifiers' offsets.
         dacs: by the non-linearity of the DACs, and their noise if the read is noisy.
         activations: by the activations' gains and offsets.
@@ -80,9 +82,10 @@ def mismatch(state: TwinState, response: Response) -> tuple[Tensor, Tensor, Tens
     layer, spec, lam, mu = state.layer, state.layer.spec, response.of_outputs, response.of_sums
     v_a, z, gain = float(spec.activation.v_scale_volt), state.z, noise_gain(layer)
     offset = AMPLIFIER_OFFSET.sigma(spec) / v_a
+    gain_sigma, shift_sigma = (sigma.to(z) for sigma in output_sigmas(spec, layer.states, layer.linear))
     amplifiers = (mu @ gain if layer.wired else mu * gain).mul(offset).square().sum(-1)
-    own = (ACTIVATION_GAIN.sigma(spec) * z / layer.act_gain).square()
-    own = own + (ACTIVATION_OFFSET.sigma(spec) / v_a * state.system.activation.slope(state.p)).square()
+    own = (gain_sigma * z / layer.act_gain).square()
+    own = own + (shift_sigma / v_a * state.system.activation.slope(state.p)).square()
     devices = (mu.square() * _of_devices(state, z)).sum(-1)
     dacs = (response.of_drives(layer).square() * _of_dacs(state)).sum(-1)
     return devices, amplifiers, dacs, (lam.square() * own).sum(-1)
@@ -94,7 +97,10 @@ def _of_devices(state: TwinState, z: Tensor) -> Tensor:
     v_a = float(spec.activation.v_scale_volt)
     source = torch.cat([z, state.played, torch.ones_like(z[:, :1])], dim=1) * (source_volts(spec, layer) / v_a)
     ground = layer.amp_offset_volt / v_a - state.p / layer.dc_gain
-    plus, minus = device_variance(layer) * layer.r_feedback_ohm.square()
+    plus, minus = device_variance(layer)
+    if (law := layer.fixed_pairs) is not None:
+        plus, minus = (v + (FIXED_NETWORK.sigma(spec) * f).square() for v, f in zip((plus, minus), law))
+    plus, minus = (v * layer.r_feedback_ohm.square() for v in (plus, minus))
     both = plus + minus
     # Σ_k P_ik (s_k + x_i)² + M_ik (s_k − x_i)², multiplied out so that no (batch, n, columns) array is needed.
     return source.square() @ both.T + 2 * ground * (source @ (plus - minus).T) + ground.square() * both.sum(1)

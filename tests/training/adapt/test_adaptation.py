@@ -13,7 +13,7 @@ from equilog.hardware import Chip
 from equilog.names import UserError
 from equilog.training import NotFiniteError, TrainingInterrupted
 from equilog.training.adapt import AdaptConfig, CalibrationWarning, adapt, refit
-from equilog.training.objective import Classification
+from equilog.objective import Classification
 
 BAD = MISMATCHED.changed(
     crossbar={"programming_sigma": {"coefficients_siemens": [0.2 * 4e-5], "source": "20 % of g_max"}}

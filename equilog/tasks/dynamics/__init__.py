@@ -1,0 +1,1 @@
+"""Tasks from dynamical systems: targets are physical quantities, the score is an error."""
