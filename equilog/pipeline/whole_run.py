@@ -40,6 +40,10 @@ def run(
     tell = progress or (lambda _phrase, _done: None)
     spec = load_spec(config.hardware)
     check_installed()
+    if config.verify.transistor_samples:
+        from equilog.circuit.sky130 import require  # noqa: PLC0415
+
+        require()
     _check_place(folder, config, spec, resume=resume, force=force)
     if resume and folder.finished:
         if not folder.report.is_file():

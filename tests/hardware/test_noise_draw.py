@@ -7,7 +7,7 @@ from noise_cases import rested
 from torch.autograd import gradcheck
 
 from equilog.hardware import Chip, Population, program
-from equilog.hardware.noise import noise_at_rest
+from equilog.hardware.noise import noise_at_rest, spread_apart
 from equilog.hardware.noise.draw import draw_noise, perturbation
 from equilog.hardware.noise.model import linear_circuit
 
@@ -138,3 +138,23 @@ def test_a_population_is_drawn_with_every_chips_own_covariance():
     v = torch.stack([rested(program(weights, Chip(spec, seed)), drives(1, 2)) for seed in (3, 5)])
     drawn = draw_noise(layer, v.expand(2, 20_000, 4), generator(0))
     assert torch.allclose(drawn.std(1), noise_at_rest(layer, v).state_rms[:, 0], rtol=0.03)
+
+
+@pytest.mark.parametrize("case", NETS, ids=lambda case: "-".join(map(str, (case[0], *case[1].values(), *case[2:]))))
+def test_spread_of_neurons_apart_is_that_of_no_steps(case):
+    layer, v = net(*case)
+    expected = covariance(layer, v, 0).diagonal(dim1=-2, dim2=-1).sqrt()
+    torch.testing.assert_close(spread_apart(layer, v), expected, rtol=1e-6, atol=1e-12)
+
+
+def test_an_output_at_its_rail_has_no_spread_and_a_population_is_its_chips():
+    spec = spec_with("rram", {"amplifier.rail_volt": 0.5})
+    layer = layer_of(spec, 6, 3, 1, 1.0)
+    v = torch.tensor([[0.5, -0.5, 0.2, 0.0, 0.49, -0.1]], dtype=torch.float64)
+    spread = spread_apart(layer, v)
+    assert spread[0, :2].tolist() == [0, 0]
+    assert bool((spread[0, 2:] > 0).all())
+    held = matrices(6, 3, 1, 1.0)
+    together = spread_apart(program(held, Population(spec, [1, 2])), torch.stack([v, v]))
+    for k, seed in enumerate((1, 2)):
+        torch.testing.assert_close(together[k], spread_apart(program(held, Chip(spec, seed)), v))

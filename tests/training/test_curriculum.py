@@ -9,6 +9,7 @@ from equilog.names import UserError
 from equilog.training import CURRICULA, Stage, TrainConfig, curriculum, fit
 from equilog.training.curriculum import full, stretched
 from equilog.training.losses import LOSSES
+from equilog.training.losses.robustness import Robustness
 from equilog.training.randomness import derived_seed, training_chip
 
 RRAM = load_spec("rram")
@@ -262,3 +263,33 @@ def test_autocast_reaches_the_ends_but_not_the_equilibrium(chip):
         output = model(x, on)
     assert output.dtype is torch.bfloat16
     torch.testing.assert_close(output.float(), model(x, on), rtol=0.05, atol=0.05)
+
+
+def test_regularisers_at_every_third_step_weigh_three_times_as_much(monkeypatch):
+    asked, gradients = [], []
+
+    def constant(self, state, generator):
+        asked.append(state.layer.seed)
+        value = state.p.sum() * 0 + 2.0
+        value.register_hook(lambda grad: gradients.append(float(grad)))
+        return value
+
+    monkeypatch.setattr(Robustness, "forward", constant)
+    twin = Stage(epochs=3, twin=True, losses={"robustness": 5.0}, losses_every=3)
+    history, _ = train(TrainConfig(stages={"ideal": Stage(epochs=1), "twin": twin}, batch_size=8))
+    # Three steps an epoch: 3 to 11 meet chips, and every third from the stage's first is asked.
+    assert asked == [training_chip(RRAM, 0, step).seed for step in (3, 6, 9)]
+    assert gradients == [15.0] * 3
+    assert [row.get("robustness") for row in history] == [None, 2.0, 2.0, 2.0]
+
+
+def test_a_passing_chip_is_its_seed_and_no_two_draws_are_alike():
+    chip, again, other = (training_chip(RRAM, 0, step) for step in (5, 5, 6))
+    first = chip.standard_normal("crossbar.programming", 4, 50)
+    assert torch.equal(first, again.standard_normal("crossbar.programming", 4, 50))
+    for unlike in (other.standard_normal("crossbar.programming", 4, 50), chip.standard_normal("drift", 4, 50)):
+        assert abs(float(torch.corrcoef(torch.stack([first.flatten(), unlike.flatten()]))[0, 1])) < 0.25
+    many = chip.standard_normal("many", 100_000)
+    assert abs(float(many.mean())) < 0.02
+    assert float(many.std()) == pytest.approx(1, abs=0.02)
+    assert 0.49 < float(chip.uniform("many", 100_000).mean()) < 0.51

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from equilog.devices import DigitalDevice, run_on
 from equilog.hardware import Chip
 from equilog.names import UserError
+from equilog.objective import Classification
 from equilog.training import NotFiniteError, TrainingInterrupted
 from equilog.training.adapt import AdaptConfig, CalibrationWarning, adapt, refit
-from equilog.objective import Classification
 
 BAD = MISMATCHED.changed(
     crossbar={"programming_sigma": {"coefficients_siemens": [0.2 * 4e-5], "source": "20 % of g_max"}}
