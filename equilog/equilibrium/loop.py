@@ -110,17 +110,25 @@ class _Gauge:
 
     def __call__(self, x: Tensor, fx: Tensor) -> tuple[Tensor, Vector, Vector]:
         """Return ``f(x) − x``, overwritten by the next call, and the norms of that and of x, one number a sample."""
-        try:
-            a, b = x.numpy(), fx.numpy()
-        except (RuntimeError, TypeError):  # on another device, in half precision, or wrapped by torch.func
+        arrays = in_numpy(x, fx)
+        if arrays is None:
             r = fx - x
             return r, numbers(torch.linalg.vector_norm(r, dim=1)), numbers(torch.linalg.vector_norm(x, dim=1))
+        a, b = arrays
         if self._buffer is None:
             self._buffer = torch.empty_like(x, memory_format=torch.contiguous_format)
         r = self._buffer
         c = r.numpy()
         np.subtract(b, a, out=c)
         return r, np.sqrt(np.vecdot(c, c)), np.sqrt(np.vecdot(a, a))
+
+
+def in_numpy(a: Tensor, b: Tensor) -> tuple[Vector, Vector] | None:
+    """Return views of two tensors; None on another device, in half precision, or wrapped by torch.func."""
+    try:
+        return a.numpy(), b.numpy()
+    except (RuntimeError, TypeError):
+        return None
 
 
 def numbers(t: Tensor) -> Vector:

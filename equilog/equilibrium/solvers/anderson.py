@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from equilog.equilibrium.loop import Vector, in_numpy
 from equilog.equilibrium.problem import Map
 from equilog.equilibrium.solvers.base import Solver
+
+FURTHEST = 1e3
+"""A change of f that is rounding has nothing to teach: never extrapolate further than a pace of 0.999 needs."""
 
 
 @dataclass
@@ -19,6 +24,7 @@ class History:
     Attributes:
         d_f, d_g: shape ``(memory, batch, n)``.
         gram: ``ΔF ΔFᵀ``, shape ``(batch, memory, memory)``.
+        last_f, last_g: of the step before, each of shape ``(batch, n)``; or `arrays`, the two as NumPy sees them.
     """
 
     d_f: Tensor
@@ -26,6 +32,7 @@ class History:
     gram: Tensor
     last_f: Tensor | None = None
     last_g: Tensor | None = None
+    arrays: tuple[Vector, Vector] | None = None
     count: int = 0
 
 
@@ -67,22 +74,38 @@ class Anderson(Solver):
 
     def step(self, problem: Map, x: Tensor, fx: Tensor, memory: History) -> Tensor:
         """Return the accelerated iterate."""
+        h = memory
+        if self.memory == 1 and self.damping == 1 and (arrays := in_numpy(x, fx)) is not None:
+            return self._secant(*arrays, fx, h)
         f = fx - x
         g = fx if self.damping == 1 else torch.add(x, f, alpha=self.damping)
-        h = memory
         if h.last_f is None or h.last_g is None:
             h.last_f, h.last_g = f, g
             return g
         if self.memory == 1:
             d_f = f - h.last_f
             gamma = torch.linalg.vecdot(d_f, f).div_(torch.linalg.vecdot(d_f, d_f))
-            # A change of f that is rounding has nothing to teach: never extrapolate further than a pace of 0.999 needs.
-            gamma.clamp_(-1e3, 1e3).nan_to_num_(0.0)
+            gamma.nan_to_num_(0.0).clamp_(-FURTHEST, FURTHEST)
             update = torch.addcmul(g, gamma[:, None], g - h.last_g, value=-1)
         else:
             update = self._mix(f, g, f - h.last_f, g - h.last_g, h)
         h.last_f, h.last_g = f, g
         return update
+
+    def _secant(self, x: Vector, g: Vector, fx: Tensor, h: History) -> Tensor:
+        """Return the accelerated iterate of memory 1; in NumPy, whose calls cost a third to a half of PyTorch's."""
+        f = g - x
+        if h.arrays is None:
+            h.arrays = f, g
+            return fx
+        d_f, d_g = f - h.arrays[0], g - h.arrays[1]
+        gamma = np.vecdot(d_f, f)
+        gamma /= np.vecdot(d_f, d_f) + np.finfo(f.dtype).tiny
+        np.fmax(gamma, -FURTHEST, out=gamma)
+        np.fmin(gamma, FURTHEST, out=gamma)
+        d_g *= gamma[:, None]
+        h.arrays = f, g
+        return torch.from_numpy(np.subtract(g, d_g))
 
     def _mix(self, f: Tensor, g: Tensor, d_f: Tensor, d_g: Tensor, h: History) -> Tensor:
         slot = h.count % self.memory
