@@ -63,7 +63,8 @@ bench-training: $(VENV)/.installed
 	$(BIN)/python benchmarks/curriculum.py --tasks digits --json results/curriculum.json
 	$(BIN)/python benchmarks/curriculum.py --tasks fashion-mnist --epochs 6 --json results/curriculum-fashion-mnist.json
 	$(BIN)/python benchmarks/adaptation.py --parts chips --json results/adaptation.json
-	$(BIN)/python benchmarks/adaptation.py --parts ngspice rivals --json results/adaptation-circuits.json
+	$(BIN)/python benchmarks/adaptation.py --parts ngspice --transistors --json results/adaptation-circuits.json
+	$(BIN)/python benchmarks/adaptation.py --parts rivals --factor 1.5 --json results/adaptation-rivals.json
 	$(BIN)/python benchmarks/gradient_quality.py --json results/gradient_quality.json
 	$(BIN)/python benchmarks/killed.py --kills 10 --json results/killed.json
 

@@ -35,6 +35,7 @@ from equilog.cells import CircuitCell, SymmetricWeight
 from equilog.devices import Device, NgspiceDevice, TwinDevice, run_on
 from equilog.equilibrium import NotConvergedError
 from equilog.hardware import Chip, Conditions, Spec, load_spec
+from equilog.hardware.transient import UnstableChipError
 from equilog.model import HybridDEQ
 from equilog.tasks import get_task
 from equilog.tasks.task import Data
@@ -246,7 +247,7 @@ def rivals(args: argparse.Namespace, step: Any) -> list[Row]:
         else:
             try:
                 by_source(changed, device, source, data, args.adapt_epochs, seed)
-            except NotConvergedError as error:
+            except (NotConvergedError, UnstableChipError) as error:
                 failed = {"failed": str(error), "second": time.perf_counter() - begin}
                 rows.append(row("rivals", f"{name}: a sample no longer settles", before, deployed, math.nan, **failed))
                 continue
