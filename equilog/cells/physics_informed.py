@@ -109,7 +109,7 @@ class PhysicsInformedCell(nn.Module):
         self.states, self.drives = n, input_weight.shape[1]
         self.input_weight = nn.Parameter(input_weight.detach().clone())
         self.bias = nn.Parameter(bias.detach().clone())
-        self.activation = activation or (Mixed(own) if held else Tanh())
+        self.sigma = activation or (Mixed(own) if held else Tanh())
 
     def forward(self, z: Tensor, u: Tensor, *sources: Tensor) -> Tensor:
         """Return ``σ(W z + U u + b + P)``, shape ``(batch, n)``.
@@ -132,11 +132,16 @@ class PhysicsInformedCell(nn.Module):
         if self.held:
             prior = prior + physical
         p = z @ self.recurrent().T + u @ self.input_weight.T + self.bias
-        return self.activation(p + nn.functional.pad(prior, (0, self.states - own)))
+        return self.sigma(p + nn.functional.pad(prior, (0, self.states - own)))
 
     def start(self, u: Tensor) -> Tensor:
         """Return zeros to begin at, shape ``(batch, n)``."""
         return u.new_zeros(len(u), self.states)
+
+    @property
+    def activation(self) -> NoReturn:
+        """What a device asks for first: refused as :meth:`matrices` is. The cell's own is `sigma`."""
+        self.matrices()
 
     def matrices(self) -> NoReturn:
         """Refuse what a chip would be programmed with: raises :class:`~equilog.names.UserError` with what to do."""

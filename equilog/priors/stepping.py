@@ -36,7 +36,7 @@ def implicit_step(
     Args:
         f: ``(x[, u], **constants) -> ẋ``, batch first, in the state's unit per second.
         state: of x and z.
-        step_second: h > 0.
+        step_second: h > 0; a number without dimension where nothing in the law has one.
         rule: see above.
         input: u, the same all through the step.
         scale: what counts as one in the residual, in the state's unit.
@@ -59,6 +59,7 @@ def implicit_step(
             rate = f(z, *u, **k)
         return z - x - h * rate
 
+    declared = any((state.unit, input.unit if input else "", *(c.unit for c in (constants or {}).values())))
     before = Field(f"{state.name} before", state.shape, state.unit)
     return Law(
         residual,
@@ -66,5 +67,5 @@ def implicit_step(
         (before,) if input is None else (before, input),
         unit=state.unit,
         scale=scale,
-        constants={"h": Constant(step_second, "s"), **(constants or {})},
+        constants={"h": Constant(step_second, "s" if declared else ""), **(constants or {})},
     )
