@@ -39,6 +39,8 @@ from equilog.equilibrium.solution import Tolerance
 from equilog.equilibrium.solvers.auto import hand_over
 from equilog.hardware import Conditions, Population, Spec, load_spec
 from equilog.model import HybridDEQ
+from equilog.objective import Classification
+from equilog.pipeline import mean_score
 from equilog.tasks import get_task
 from equilog.tasks.task import Data, Task
 from equilog.training import Stage, fit
@@ -161,11 +163,9 @@ def on_chips(
     return torch.cat(found)
 
 
-@torch.no_grad()
 def off_chips(model: HybridDEQ, x: Tensor, y: Tensor) -> float:
     """Return the ideal model's accuracy."""
-    hits = sum(int((model(part).argmax(1) == labels).sum()) for part, labels in zip(x.split(1000), y.split(1000)))
-    return hits / len(y)
+    return mean_score(model, x, y, Classification())
 
 
 def measured(model: HybridDEQ, spec: Spec, data: Data, chips: int) -> Row:

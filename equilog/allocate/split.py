@@ -71,26 +71,25 @@ def _reads_voltages(layer: OnChip, spec: Spec) -> None:
     most = room(spec)
     volt = most * float(spec.activation.v_out_volt)
     layer.spec = layer.spec.changed(dac=TRANSPARENT | {"full_scale_volt": volt})
-    if isinstance(layer, Product):
-        product = float(layer.output_scale) * float(layer.input_scale)
-        layer.input_scale.fill_(most)
-        layer.output_scale.fill_(product / most)
-    else:
-        layer.rescale(Reach(input=most), 1.0)
+    _set_range(layer, most)
 
 
 def _one_range(layers: list[OnChip]) -> None:
     """Fit all layers at one bank of DACs to the widest range among them."""
     widest = max(_range(layer) for layer in layers)
     for layer in layers:
-        if _range(layer) == widest:
-            continue
-        if isinstance(layer, Product):
-            product = float(layer.output_scale) * float(layer.input_scale)
-            layer.input_scale.fill_(widest)
-            layer.output_scale.fill_(product / widest)
-        else:
-            layer.rescale(Reach(input=widest), 1.0)
+        if _range(layer) != widest:
+            _set_range(layer, widest)
+
+
+def _set_range(layer: OnChip, most: float) -> None:
+    """Fit the DACs to inputs up to `most`; the ADCs' range, in units of the output, stays."""
+    if isinstance(layer, Product):
+        product = float(layer.output_scale) * float(layer.input_scale)
+        layer.input_scale.fill_(most)
+        layer.output_scale.fill_(product / most)
+    else:
+        layer.rescale(Reach(input=most), 1.0)
 
 
 def _range(layer: OnChip) -> float:

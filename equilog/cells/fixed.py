@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from equilog.cells.linear_cell import LinearCell
 
 Matrices = tuple[Tensor, Tensor, Tensor]
 """``W (n, n)``, ``U (n, m)`` and ``b (n,)``"""
@@ -52,7 +49,7 @@ class FixedCoupling(nn.Module):
             self.register_buffer(name, value.detach().clone())
 
     @classmethod
-    def of(cls, law: LinearCell, hidden: int = 0) -> Self:
+    def of(cls, law: HoldsMatrices, hidden: int = 0) -> Self:
         """Return a law's own states, without activations, followed by `hidden` states that it does not touch.
 
         Raises:
@@ -60,9 +57,10 @@ class FixedCoupling(nn.Module):
         """
         if hidden < 0:
             raise ValueError(f"hidden = {hidden}: expected 0 or more states")
-        pad = nn.functional.pad
-        weight, input_weight = pad(law.weight, (0, hidden, 0, hidden)), pad(law.input_weight, (0, 0, 0, hidden))
-        return cls(weight, input_weight, pad(law.bias, (0, hidden)), linear=law.states)
+        pad, (weight, input_weight, bias) = nn.functional.pad, law.matrices()
+        sizes = (0, hidden, 0, hidden), (0, 0, 0, hidden), (0, hidden)
+        padded = (pad(m, size) for m, size in zip((weight, input_weight, bias), sizes))
+        return cls(*padded, linear=len(bias))
 
     @property
     def states(self) -> int:

@@ -43,6 +43,7 @@ from equilog.devices.ladder_runs import simulate
 from equilog.devices.transistor_rung import TransistorOutputs, climb_transistors, on_transistors
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip, ProgrammedLayer
+from equilog.hardware.quantise import half_code
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac
 from equilog.model import HybridDEQ
@@ -319,15 +320,11 @@ def _watch(moving: Transient, layer: ProgrammedLayer, twin: Settled) -> tuple[Se
     # e^-21 is 1e-9 of the start; an unstable or nearly unstable chip is watched for a while, then reported.
     longest = 400 * moving.time_scale_second
     duration = min(21 / -slowest, longest) if slowest < 0 else longest / 8
-    half_lsb = (
-        0.5
-        * float(layer.spec.adc.full_scale_volt / layer.spec.activation.v_out_volt)
-        / (2 ** (int(layer.spec.adc.bits) - 1) - 1)
-    )
-    time, watched = moving.settle(rest_volt, half_lsb, duration)
+    tolerance = half_code(layer.spec)
+    time, watched = moving.settle(rest_volt, tolerance, duration)
     settling = Settling(
         time_second=time.tolist(),
-        tolerance=half_lsb,
+        tolerance=tolerance,
         time_constant_second=tau,
         spectral_abscissa_per_second=slowest,
         noise_gain=float(layer.noise_gain.mean()),

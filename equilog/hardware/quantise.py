@@ -7,10 +7,13 @@ estimate; gradcheck does not apply to it. Clipping keeps its true gradient.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from equilog.hardware.technology.spec import Spec
 
 
 def round_through(x: Tensor) -> Tensor:
@@ -51,6 +54,12 @@ def inside(slope: Tensor, x: Tensor, full_scale: float = 1.0) -> Tensor:
     bound = full_scale * (1 + 1e-6)
     found: Tensor = torch.ops.aten.hardtanh_backward(slope, x, -bound, bound)
     return found
+
+
+def half_code(spec: Spec) -> float:
+    """Return half a code of the ADCs, in units of the state."""
+    top = 2 ** (int(spec.adc.bits) - 1) - 1
+    return 0.5 * float(spec.adc.full_scale_volt / spec.activation.v_out_volt) / top
 
 
 def to_levels(x: Tensor, low: float, high: float, levels: int) -> Tensor:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equilog.hardware import ProgrammedLayer, Spec
+from equilog.hardware import ProgrammedLayer
+from equilog.hardware.quantise import half_code
 from equilog.hardware.transient import Transient
 from equilog.yields.population import population
 
@@ -106,12 +107,6 @@ def _settled(
         chips = [k for k, ready in zip(chips, done) if not ready]
         duration *= 4
     return times
-
-
-def half_code(spec: Spec) -> float:
-    """Return half a code of the ADCs, in units of the state."""
-    top = 2 ** (int(spec.adc.bits) - 1) - 1
-    return 0.5 * float(spec.adc.full_scale_volt / spec.activation.v_out_volt) / top
 
 
 def mean_and_worst(watched: Watched) -> tuple[float, float] | None:

@@ -16,6 +16,7 @@ from equilog.devices.ladder import score_on, verify
 from equilog.devices.twin import TwinDevice
 from equilog.equilibrium import NotConvergedError
 from equilog.hardware import Chip, Conditions, Population, Spec, program
+from equilog.hardware.quantise import half_code
 from equilog.hardware.rest import at_rest
 from equilog.hardware.transient import UnstableChipError
 from equilog.hardware.twin import adc, dac, static_system
@@ -26,7 +27,7 @@ from equilog.yields import bench as bench_module
 from equilog.yields import settling as settling_module
 from equilog.yields.bench import Bench, reads_of
 from equilog.yields.population import population
-from equilog.yields.settling import Samples, Watched, half_code, watch
+from equilog.yields.settling import Samples, Watched, watch
 
 FLAT = {"source": "test"}
 # Coarse converters with every flaw, so that a reading in the wrong place shows.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from equilog.cost.analog import activation_watt, amplifier_watt, sample_watt
+from equilog.hardware.quantise import half_code
 from equilog.hardware.twin import TwinState
 from equilog.training.losses.response import one_chip
 from equilog.training.losses.settling import settling_second
@@ -46,10 +47,8 @@ class Energy(nn.Module):
         one_chip(state)
         layer, spec = state.layer, state.layer.spec
         some = torch.randperm(len(state.p), generator=generator)[: self.samples]
-        half_code = 0.5 / (2 ** (int(spec.adc.bits) - 1) - 1)
-        tolerance = half_code * float(spec.adc.full_scale_volt / spec.activation.v_out_volt)
         converting = float(spec.dac.conversion_second + spec.adc.conversion_second)
-        second = settling_second(state, tolerance, some) + converting
+        second = settling_second(state, half_code(spec), some) + converting
         p = state.p[some]
         watt = sample_watt(layer, p, state.system.activation(p), state.played[some])
         watt = watt + (amplifier_watt(layer) + activation_watt(layer)).typical
