@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from equilog.report.style import ANALOG, DIGITAL, GRID, INK, MUTED
 from equilog.report.units import score_axis
@@ -41,6 +42,10 @@ def _energy(axes: Axes, front: Front) -> None:
         axes.errorbar(typical, factor * p.score_mean, xerr=spread, color=GRID, zorder=0, lw=1)
     _points(axes, front, [_nj(p.energy_typical_joule) for p in front.points])
     axes.set_xscale("log")
+    # A front spans a decade or two: ticks at whole decades alone would say too little.
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("energy of the chip per inference, nJ (bars: low to high)")
     axes.set_ylabel(f"{front.score_name} on unseen chips" + (f", {unit}" if unit else ""))
 
@@ -48,7 +53,7 @@ def _energy(axes: Axes, front: Front) -> None:
 def _displacement(axes: Axes, front: Front) -> None:
     _points(axes, front, [100 * p.displacement_rms for p in front.points])
     axes.set_xlabel("rms displacement of z* on chips, % of full scale")
-    axes.legend(loc="lower left" if front.higher_is_better else "best", frameon=False)
+    axes.legend(loc="best", frameon=False)
 
 
 def _points(axes: Axes, front: Front, x: list[float]) -> None:
