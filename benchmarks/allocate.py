@@ -25,9 +25,9 @@ from equilog.allocate import Allocation, Limits, allocate
 from equilog.allocate.problem import evaluate
 from equilog.cells import CircuitCell
 from equilog.cost import Span, load_target
+from equilog.drawing.units import engineering
 from equilog.hardware import load_spec
 from equilog.model import HybridDEQ
-from equilog.report.units import engineering
 from equilog.tasks import Data, get_task
 from equilog.training import TrainConfig, fit
 from equilog.training.curriculum import curriculum

@@ -232,7 +232,7 @@ def short(value: float) -> str:
 def draw(rows: list[dict[str, Any]], folder: Path) -> list[Path]:
     import matplotlib.colors as colours
 
-    from equilog.report.style import MUTED, canvas, drawing
+    from equilog.drawing.style import MUTED, canvas, drawing
 
     sizes = sorted({r["n"] for r in rows})
     scale = colours.LinearSegmentedColormap.from_list("sides", ["#c2591c", "#f6f3ee", "#0b7d77"])
@@ -294,7 +294,7 @@ def draw_settling(rows: list[dict[str, Any]], sizes: list[int], folder: Path) ->
     """Draw what conditioning and fan-in do to the settling time."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    from equilog.report.style import SERIES, canvas, drawing
+    from equilog.drawing.style import SERIES, canvas, drawing
 
     with drawing("settling-conditioning"):
         figure = canvas(8.4, 2.9)

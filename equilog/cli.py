@@ -21,12 +21,12 @@ from rich.table import Table
 
 import equilog
 from equilog import cli_allocate, cli_cost, cli_front, cli_parts
+from equilog.cli_shown import print_ladder, print_run
 from equilog.cli_yield import EPILOG, yield_
 from equilog.names import UserError
 
 if TYPE_CHECKING:
-    from equilog.devices.ladder_report import LadderReport
-    from equilog.runs import RunFolder
+    pass
 
 MISTAKE, NOT_VERIFIED, DISAGREES, INTERRUPTED = 2, 3, 4, 130
 
@@ -138,7 +138,7 @@ def run(
     if as_json:
         _print_json(metrics)
     else:
-        _print_run(done, metrics, report)
+        print_run(done, metrics, report)
     if report.simulator is None:
         err.print(f"[red]not verified:[/red] {report.not_verified_because}", soft_wrap=True)
     elif not report.verified:
@@ -280,7 +280,7 @@ def verify(
     if as_json:
         _print_json(json.loads(report.model_dump_json()))
     else:
-        _print_ladder(report)
+        print_ladder(report)
     if report.not_verified_because:
         err.print(f"[red]not verified:[/red] {_plain(report.not_verified_because)}", soft_wrap=True)
     if report.simulator is None and not rung:
@@ -350,49 +350,6 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
 def _print_json(data: Any) -> None:
     sys.stdout.write(json.dumps(data, indent=1) + "\n")
-
-
-def _print_run(folder: RunFolder, metrics: dict[str, Any], report: LadderReport) -> None:
-    _print_ladder(report)
-    ideal, twin, chips = (metrics[f"{report.score_name}_{of}"] for of in ("ideal", "twin", "twin_unseen_chips"))
-    ideal, twin, mean, worst = map(report.number, (ideal, twin, chips["mean"], chips["worst"]))
-    out.print(
-        f"{report.score_name} on {metrics['test_samples']} test samples: ideal {ideal}, this chip {twin}, "
-        f"{chips['chips']} unseen chips {mean} on average and {worst} at worst",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if metrics["settling_time_max_second"] is not None:
-        out.print(
-            f"settling time {metrics['settling_time_median_second'] * 1e6:.3g} µs median, "
-            f"{metrics['settling_time_max_second'] * 1e6:.3g} µs at most",
-            highlight=False,
-        )
-    if metrics["cost_verdict"]:
-        out.print(metrics["cost_verdict"], highlight=False, soft_wrap=True)
-    out.print(f"report: {folder.report}", highlight=False, soft_wrap=True)
-
-
-def _print_ladder(report: LadderReport) -> None:
-    table = Table("rung", "against", "max error", "tolerance", "", report.score_name)
-    verdict = {None: "", True: "[green]agrees[/green]", False: "[red]DISAGREES[/red]"}
-    for r in report.rungs:
-        table.add_row(
-            r.rung,
-            r.compared_with or "",
-            "" if r.max_error is None else f"{r.max_error:.1e}",
-            "" if r.tolerance is None else f"{r.tolerance:.0e}",
-            verdict[r.agrees],
-            report.number(r.score),
-        )
-    table.caption = f"{report.samples} samples at rest, {report.settle_samples} in time; errors in units of full scale"
-    out.print(table)
-    if report.chain is not None:
-        out.print(str(report.chain), highlight=False, soft_wrap=True)
-    if report.transistors is not None:
-        out.print(str(report.transistors), highlight=False, soft_wrap=True)
-    if not report.settling.stable:
-        out.print("[red]UNSTABLE:[/red] a pole of the linearised circuit lies in the right half plane")
 
 
 if __name__ == "__main__":

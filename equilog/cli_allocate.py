@@ -178,7 +178,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _print(console: Console, found: Allocation, outcome: Outcome, data: dict[str, Any]) -> None:
-    from equilog.report.units import area, engineering  # noqa: PLC0415
+    from equilog.drawing.units import area, engineering  # noqa: PLC0415
 
     table = Table("operation", "what", "runs as", "energy", "time", "accuracy alone", "on chips instead of digitally")
     for row in data["layers"]:
@@ -225,7 +225,7 @@ def _print(console: Console, found: Allocation, outcome: Outcome, data: dict[str
 
 
 def _range(span: dict[str, float], unit: str) -> str:
-    from equilog.report.units import engineering  # noqa: PLC0415
+    from equilog.drawing.units import engineering  # noqa: PLC0415
 
     low, high = (engineering(span[end], unit, digits=2) for end in ("low", "high"))
     return f"{engineering(span['typical'], unit)} ({low} to {high})"

@@ -97,7 +97,7 @@ def _numbers(text: str) -> list[float]:
 
 
 def _table(found: Front) -> Table:
-    from equilog.report.units import score_text  # noqa: PLC0415
+    from equilog.drawing.units import score_text  # noqa: PLC0415
 
     made = Table("λ", "ideal", "mean chip", "worst chip", "displacement", "settling", "array", "energy (low–high)")
     for p in found.points:

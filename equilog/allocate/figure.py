@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from equilog.allocate.problem import UNUSED
 from equilog.allocate.summary import REST, energy_parts, layers
-from equilog.report.style import ANALOG, BAND, DIGITAL, GRID, INK, MUTED, SERIES, canvas, drawing, log_ticks
-from equilog.report.units import engineering
+from equilog.drawing.style import ANALOG, BAND, DIGITAL, GRID, INK, MUTED, SERIES, canvas, drawing, log_ticks
+from equilog.drawing.units import engineering
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from equilog.report.style import ANALOG, DIGITAL, GRID, INK, MUTED
-from equilog.report.units import score_axis
+from equilog.drawing.style import ANALOG, DIGITAL, GRID, INK, MUTED
+from equilog.drawing.units import score_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

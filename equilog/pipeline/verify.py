@@ -17,10 +17,11 @@ from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.objective import Objective
 from equilog.pipeline.build import compile_run, parts_of_run
+from equilog.pipeline.measured import drawn, measured, predictor
 from equilog.pipeline.train import load_data, mean_score, objective_of
 from equilog.report import check_installed, write_report
 from equilog.runs.folder import RunFolder
-from equilog.tasks import Data
+from equilog.tasks import Data, get_task
 from equilog.training import TrainConfig
 
 Progress = Callable[[str, float], None]
@@ -130,6 +131,9 @@ def _metrics(
         chips.append(on(trained, Chip(chip.spec, UNSEEN_CHIPS + k)))
         tell("measuring unseen chips", (k + 1) / count)
     cost = _cost(model, chip, x[: report.samples], report.settling.time_second)
+    tell("measuring what the task asks for", 0.0)
+    task, ideal, twin = get_task(config.task), predictor(trained), predictor(model, chip)
+    folder.save_pictures(drawn(task, ideal, twin, data))
     return {
         "task": config.task,
         "hardware": chip.spec.name,
@@ -148,6 +152,7 @@ def _metrics(
             "best": report.best_of(chips),
             "each": chips,
         },
+        "measures": measured(task, ideal, twin, data),
         "cost": None if cost is None else cost.model_dump(),
         "cost_verdict": None if cost is None else cost.verdict,
         "parts": [row.model_dump() for row in parts_of_run(folder, data)],

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup, escape
-
+from equilog.drawing.style import Plate, framed
+from equilog.drawing.units import engineering, percent
 from equilog.names import UserError
-from equilog.report.style import Plate
-from equilog.report.units import engineering, percent
 
 FOLDER, FILE = "allocate", "allocation.json"
 _PICTURES = {
@@ -70,7 +67,12 @@ def allocation_section(run: Path) -> Section | None:
             "remove the folder"
         ) from None
     plates = [
-        Plate(f"fig-allocate-{name.removesuffix('.svg')}", title, [_image(place / name, title)], caption)
+        Plate(
+            f"fig-allocate-{name.removesuffix('.svg')}",
+            title,
+            [framed((place / name).read_text(encoding="utf-8"), title)],
+            caption,
+        )
         for name, (title, caption) in _PICTURES.items()
         if (place / name).is_file()
     ]
@@ -94,12 +96,3 @@ def _sentences(data: dict[str, Any]) -> list[str]:
         f"{percent(accuracy['mean'])}; predicted were {percent(outcome['accuracy_predicted'])}, and the ideal model "
         f"reads {percent(outcome['accuracy_ideal'])}.",
     ]
-
-
-def _image(path: Path, title: str) -> Markup:
-    # As an image a drawing can neither fetch nor run anything, whatever came to lie in the folder.
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return Markup(
-        f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}" '
-        'style="display:block;max-width:100%;margin:0 auto;background:#fff;border-radius:8px">'
-    )

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 
 from equilog.cost import CostReport, Span
 from equilog.cost.span import dominant, total
-from equilog.report.style import ANALOG, DIGITAL, INK, MUTED, SERIES, Plate, canvas, drawing, log_ticks, to_svg
-from equilog.report.units import engineering, percent
+from equilog.drawing.style import ANALOG, DIGITAL, INK, MUTED, SERIES, Plate, canvas, drawing, log_ticks, to_svg
+from equilog.drawing.units import engineering, percent
 
 SMALLEST = 0.03
 """Parts below this share of every bar are drawn as one."""

@@ -11,8 +11,8 @@ from equilog.cost.parts import BlockCost
 from equilog.devices.ladder import Ladder
 from equilog.devices.ladder_report import LadderReport, Rung
 from equilog.devices.twin import TwinDevice
+from equilog.drawing.units import count, engineering, percent, scientific
 from equilog.hardware import ProgrammedLayer, Spec
-from equilog.report.units import count, engineering, percent, scientific
 from equilog.runs.config import RunConfig
 from equilog.runs.folder import RunFolder
 

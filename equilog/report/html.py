@@ -8,7 +8,9 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup, escape
 
-from equilog.report import tables, units
+from equilog.drawing import units
+from equilog.drawing.style import css_variables
+from equilog.report import tables
 from equilog.report.allocation import Section, allocation_section
 from equilog.report.cost import cost_plates
 from equilog.report.findings import Findings, gather, verdict
@@ -17,7 +19,7 @@ from equilog.report.rungs import ladder_plate, transistor_plate
 from equilog.report.schematic import schematic_plate
 from equilog.report.scores import score_plate
 from equilog.report.settling import settling_plate, stability_plate
-from equilog.report.style import css_variables
+from equilog.report.task_says import TaskSays, task_says
 from equilog.report.training import training_plate
 from equilog.report.waveforms import waveform_plate
 from equilog.report.weights import weights_plate
@@ -31,11 +33,12 @@ def render(folder: RunFolder) -> str:
     Raises:
         UserError: if the run is not finished.
     """
-    return page(gather(folder), allocation_section(folder.path))
+    run = gather(folder)
+    return page(run, allocation_section(folder.path), task_says(run, folder))
 
 
-def page(run: Findings, allocation: Section | None = None) -> str:
-    """Return the HTML document of what was found, with what was allocated if it was."""
+def page(run: Findings, allocation: Section | None = None, says: TaskSays | None = None) -> str:
+    """Return the HTML document of what was found, with what was allocated and what the task says, if anything."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_shipped),
         autoescape=True,
@@ -67,6 +70,7 @@ def page(run: Findings, allocation: Section | None = None) -> str:
         cost_rows=[] if run.cost is None else tables.cost_rows(run.cost),
         parts=parts_table(run.parts) if run.parts else None,
         allocation=allocation,
+        says=says,
         training=training_plate(run),
         schematic=schematic_plate(run),
         weights=weights_plate(run),

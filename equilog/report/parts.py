@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from equilog.cost import Span
 from equilog.cost.parts import BlockCost, table_total
-from equilog.report.units import MISSING, area, engineering, plain
+from equilog.drawing.units import MISSING, area, engineering, plain
 
 PARTS = ("resistors", "capacitors", "controlled sources", "transistors")
 """kinds of component that have a column, where any block has them"""

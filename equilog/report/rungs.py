@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from equilog.devices.ladder_report import TRANSISTORS
-from equilog.report.findings import Findings
-from equilog.report.style import (
+from equilog.drawing.style import (
     ANALOG,
     BAD,
     BAND,
@@ -21,7 +20,8 @@ from equilog.report.style import (
     log_ticks,
     to_svg,
 )
-from equilog.report.units import count, scientific
+from equilog.drawing.units import count, scientific
+from equilog.report.findings import Findings
 
 KEY = "fig-ladder"
 TITLE = "Distance of every rung from the one before it"

@@ -7,9 +7,9 @@ from typing import Literal
 import schemdraw
 import schemdraw.elements as e
 
+from equilog.drawing.style import ANALOG, BAND, INK, MUTED, Plate, inline
+from equilog.drawing.units import count, engineering, plain, scientific
 from equilog.report.findings import Findings
-from equilog.report.style import ANALOG, BAND, INK, MUTED, Plate, inline
-from equilog.report.units import count, engineering, plain, scientific
 
 KEY = "fig-schematic"
 TITLE = "One neuron"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from equilog.drawing.style import ANALOG, INK, MUTED, SIMULATOR, Plate, canvas, drawing, to_svg
+from equilog.drawing.units import count, score_axis, score_text
 from equilog.objective import Scored
 from equilog.report.findings import Findings
-from equilog.report.style import ANALOG, INK, MUTED, SIMULATOR, Plate, canvas, drawing, to_svg
-from equilog.report.units import count, score_axis, score_text
 
 # From this ratio of the largest to the least on, a linear axis hides the small ones.
 DECADES = 20

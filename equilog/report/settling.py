@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from equilog.drawing.style import ANALOG, BAD, BAND, GOOD, INK, MUTED, Plate, canvas, drawing, to_svg
+from equilog.drawing.units import axis_unit, count, engineering, percent
 from equilog.report.findings import Findings
-from equilog.report.style import ANALOG, BAD, BAND, GOOD, INK, MUTED, Plate, canvas, drawing, to_svg
-from equilog.report.units import axis_unit, count, engineering, percent
 
 KEY = "fig-settling"
 TITLE = "Settling time of every verified sample"

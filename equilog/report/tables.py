@@ -11,11 +11,7 @@ import yaml
 
 from equilog.cost import CostReport
 from equilog.devices.ladder_report import NodeError
-from equilog.hardware import Figure, Spec
-from equilog.hardware.technology.sheet import rows as sheet_rows
-from equilog.report.cost import cost_lines
-from equilog.report.findings import Findings
-from equilog.report.units import (
+from equilog.drawing.units import (
     MISSING,
     count,
     engineering,
@@ -23,6 +19,10 @@ from equilog.report.units import (
     scientific,
     score_text,
 )
+from equilog.hardware import Figure, Spec
+from equilog.hardware.technology.sheet import rows as sheet_rows
+from equilog.report.cost import cost_lines
+from equilog.report.findings import Findings
 from equilog.runs.config import RunConfig
 
 TOP = 10

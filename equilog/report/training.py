@@ -9,10 +9,10 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from equilog.drawing.style import ANALOG, BAND, DIGITAL, INK, MUTED, Plate, canvas, drawing, to_svg
+from equilog.drawing.units import score_axis
 from equilog.objective import Scored
 from equilog.report.findings import Findings
-from equilog.report.style import ANALOG, BAND, DIGITAL, INK, MUTED, Plate, canvas, drawing, to_svg
-from equilog.report.units import score_axis
 
 KEY = "fig-training"
 # From this ratio of the largest to the least error on, a linear axis hides the small ones.

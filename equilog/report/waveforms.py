@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from equilog.devices.ladder import Waveforms
 from equilog.devices.ladder_report import TOLERANCE_IN_TIME
-from equilog.report.findings import Findings
-from equilog.report.style import (
+from equilog.drawing.style import (
     BAD,
     BAND,
     INK,
@@ -25,7 +24,8 @@ from equilog.report.style import (
     spread,
     to_svg,
 )
-from equilog.report.units import axis_unit, engineering, scientific
+from equilog.drawing.units import axis_unit, engineering, scientific
+from equilog.report.findings import Findings
 
 KEY = "fig-waveforms"
 TITLE = "Settling: twin and ngspice"

@@ -7,9 +7,9 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from equilog.drawing.style import Plate, canvas, drawing, to_svg
+from equilog.drawing.units import percent
 from equilog.report.findings import Findings
-from equilog.report.style import Plate, canvas, drawing, to_svg
-from equilog.report.units import percent
 
 KEY = "fig-weights"
 TITLE = "Recurrent weights on this chip"

@@ -71,7 +71,7 @@ class RunConfig(Strict):
             "task": task,
             "model": known.model_defaults.model_dump(),
             "training": known.train_defaults.model_dump(),
-            "verify": VerifyConfig().model_dump(),
+            "verify": VerifyConfig().model_dump() | known.verify_defaults,
         }
         return parse(cls, merged(base, overrides or {}), where)
 

@@ -10,6 +10,7 @@ circuit/                       the chip's netlist and test benches
 waveforms.safetensors          transients, twin and ngspice
 transistors.safetensors        activation outputs, twin and transistors; only where that rung was climbed
 verify.json                    the ladder
+pictures/                      what the task draws of its model; only where it draws
 metrics.json                   the figures in short; written when all of the above is there
 report.html                    all of it to look at
 """
@@ -65,6 +66,7 @@ class RunFolder:
         self.path = path
         self.circuit = path / "circuit"
         self.state = path / "state"
+        self.pictures_folder = path / "pictures"
         self.report = path / "report.html"
 
     @property
@@ -86,7 +88,7 @@ class RunFolder:
         """Remove what a run writes, and nothing else."""
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
-        for inner in (self.circuit, self.state):
+        for inner in (self.circuit, self.state, self.pictures_folder):
             shutil.rmtree(inner, ignore_errors=True)
 
     def begin(self, config: RunConfig, spec: Spec) -> None:
@@ -210,6 +212,29 @@ class RunFolder:
         found: dict[str, Any] = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
         return found
 
+    def save_pictures(self, pictures: list[tuple[dict[str, str], str]]) -> None:
+        """Write pictures, each ``{key, title, caption}`` and an SVG document; their list comes last."""
+        shutil.rmtree(self.pictures_folder, ignore_errors=True)
+        if not pictures:
+            return
+        self.pictures_folder.mkdir()
+        for about, svg in pictures:
+            self._write(f"pictures/{about['key']}.svg", svg)
+        self._write("pictures/pictures.json", json.dumps([about for about, _ in pictures], indent=1))
+
+    def pictures(self) -> list[tuple[dict[str, str], str]]:
+        """Read what :meth:`save_pictures` wrote; raises ``UserError`` if a file that the list names cannot be read."""
+        listed = self.pictures_folder / "pictures.json"
+        if not listed.is_file():
+            return []
+        try:
+            return [
+                (about, (self.pictures_folder / f"{Path(about['key']).name}.svg").read_text(encoding="utf-8"))
+                for about in json.loads(listed.read_text(encoding="utf-8"))
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{listed} does not fit what lies beside it: {error}") from None
+
     def cost(self) -> CostReport | None:
         """Return the estimate within the metrics, None if there was nothing to charge."""
         data = self.metrics().get("cost")
@@ -234,12 +259,13 @@ class RunFolder:
 
     def _place(self, name: str, write: Callable[[Path], object]) -> None:
         """Write beside the final name and rename: readers see the old file or the new one, whole."""
-        handle, scratch = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+        place = self.path / name
+        handle, scratch = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
         os.close(handle)
         try:
             write(Path(scratch))
             os.chmod(scratch, 0o644)
-            os.replace(scratch, self.path / name)
+            os.replace(scratch, place)
         except BaseException:
             Path(scratch).unlink(missing_ok=True)
             raise

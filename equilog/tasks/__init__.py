@@ -2,7 +2,8 @@
 
 from equilog.names import unknown
 from equilog.tasks.dynamics.linear import LinearSystem
-from equilog.tasks.task import Data, Task
+from equilog.tasks.measures import Measure, Picture
+from equilog.tasks.task import Data, Predict, Task
 from equilog.tasks.vision.digits import Digits
 from equilog.tasks.vision.fashion_mnist import FashionMnist
 
@@ -21,4 +22,4 @@ def get_task(name: str) -> Task:
     return _TASKS[name]()
 
 
-__all__ = ["Data", "Task", "get_task", "task_names"]
+__all__ = ["Data", "Measure", "Picture", "Predict", "Task", "get_task", "task_names"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -15,6 +16,12 @@ from equilog.model import HybridDEQ
 from equilog.names import Strict
 from equilog.objective import Classification, Objective
 from equilog.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from equilog.tasks.measures import Measure, Picture
+
+Predict = Callable[[Tensor], Tensor]
+"""A model as a function from inputs to outputs, in float64 and on the tape: ideal, or on one chip"""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,9 @@ class ModelConfig(Strict):
     states: int = Field(default=32, ge=1, le=4096)
     drives: int = Field(default=16, ge=1, le=4096)
     margin: float = Field(default=0.3, gt=0, le=1)
+    prior: bool = True
+    """hold the task's law in fixed conductances; False is the same model without, to see what physics buys. Tasks
+    without a law have nothing to leave out"""
 
 
 class Task(ABC):
@@ -54,6 +64,8 @@ class Task(ABC):
     caveat: ClassVar[str]
     model_defaults: ClassVar[ModelConfig]
     train_defaults: ClassVar[TrainConfig]
+    verify_defaults: ClassVar[dict[str, Any]] = {}
+    """of the run's verification, where it should not take the usual number of samples"""
 
     @abstractmethod
     def load(self, folder: Path | None = None) -> Data:
@@ -79,3 +91,17 @@ class Task(ABC):
     def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Return a varied copy of a training batch; unchanged unless the task knows better."""
         return x
+
+    def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
+        """Return what there is to say of a model besides its score; nothing unless the task knows better.
+
+        Args:
+            predict: the model, ideal or on the chip that is built.
+            data: whose test samples to look at.
+            ideal: which of the two; what does not depend on the model is said once, with the ideal one.
+        """
+        return []
+
+    def pictures(self, ideal: Predict, twin: Predict, data: Data) -> list[Picture]:
+        """Return pictures for the report: the ideal model and the chip beside what is trusted; none by default."""
+        return []

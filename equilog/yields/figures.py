@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from equilog.report.style import ANALOG, BAD, GOOD, INK, Plate, canvas, drawing, to_svg
-from equilog.report.units import axis_unit, count, engineering, score_axis, score_text
+from equilog.drawing.style import ANALOG, BAD, GOOD, INK, Plate, canvas, drawing, to_svg
+from equilog.drawing.units import axis_unit, count, engineering, score_axis, score_text
 from equilog.yields.histograms import score_histogram, settling_histogram
 from equilog.yields.report import YieldReport
 from equilog.yields.rows import ChipRow, Standing

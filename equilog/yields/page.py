@@ -9,9 +9,9 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from equilog.report.style import css_variables
+from equilog.drawing.style import css_variables
+from equilog.drawing.units import MISSING, count, engineering, percent, score_text
 from equilog.report.tables import Tile
-from equilog.report.units import MISSING, count, engineering, percent, score_text
 from equilog.yields.figures import score_plate, settling_plate
 from equilog.yields.quantities import time_text
 from equilog.yields.report import Spread, YieldReport

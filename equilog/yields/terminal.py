@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from equilog.report.units import axis_unit, count, engineering, percent, score_axis, score_text
+from equilog.drawing.units import axis_unit, count, engineering, percent, score_axis, score_text
 from equilog.yields.histograms import Histogram, score_histogram, settling_histogram
 from equilog.yields.page import circumstances, criterion, headline, worst_score
 from equilog.yields.report import YieldReport

@@ -15,10 +15,10 @@ pytest.importorskip("matplotlib", reason="the report is an optional extra")
 pytest.importorskip("jinja2", reason="the report is an optional extra")
 pytest.importorskip("schemdraw", reason="the report is an optional extra")
 
+from equilog.drawing.units import score_text
 from equilog.objective import Regression, Scored
 from equilog.pipeline import run
 from equilog.report.scores import score_plate
-from equilog.report.units import score_text
 from equilog.runs import RunConfig, RunFolder
 
 TINY = {

@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the report is an optional extra")
 
-from equilog.report import units
+from equilog.drawing import units
+from equilog.drawing.style import spread
 from equilog.report.scores import standard_interval
-from equilog.report.style import spread
 
 
 @pytest.mark.parametrize(

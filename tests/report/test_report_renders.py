@@ -29,9 +29,9 @@ pytest.importorskip("jinja2", reason="the report is an optional extra")
 pytest.importorskip("schemdraw", reason="the report is an optional extra")
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 
+from equilog.drawing.units import MISSING
 from equilog.hardware.technology.sheet import polynomial, rows
 from equilog.report import write_report
-from equilog.report.units import MISSING
 
 ALWAYS = [
     "fig-ladder", "fig-accuracy", "fig-settling", "fig-stability", "fig-energy", "fig-energy-shares", "fig-latency",

@@ -6,9 +6,10 @@ light and the dark page.
 
 from __future__ import annotations
 
+import base64
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from equilog.report.units import engineering, scientific
+from equilog.drawing.units import engineering, scientific
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,9 +118,32 @@ def canvas(width: float, height: float) -> Figure:
 
 def to_svg(figure: Figure, key: str, title: str) -> Markup:
     """Return a drawing to put into the page; its ids begin with `key`, which must be unique on the page."""
+    return inline(_saved(figure), key, title)
+
+
+def document(size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """Return a drawing of that size in inches as an SVG document, for :func:`inline` later."""
+    figure = canvas(*size)
+    draw(figure)
+    return _saved(figure)
+
+
+def _saved(figure: Figure) -> str:
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return inline(out.getvalue(), key, title)
+    return out.getvalue()
+
+
+def framed(svg: str, title: str) -> Markup:
+    """Return an SVG document that came from a file as an image of the page, on white.
+
+    As an image a drawing can neither fetch nor run anything, whatever came to lie in the folder.
+    """
+    data = base64.b64encode(svg.encode("utf-8")).decode("ascii")
+    return Markup(
+        f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}" '
+        'style="display:block;max-width:100%;margin:0 auto;background:#fff;border-radius:8px">'
+    )
 
 
 def inline(svg: str, key: str, title: str) -> Markup:

@@ -1,0 +1,1 @@
+"""How figures look and numbers read, wherever they are shown."""
