@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from equilog.hardware import Spec
@@ -33,7 +33,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 def fit(
-    model: HybridDEQ,
+    model: nn.Module,
     x: Tensor,
     y: Tensor,
     spec: Spec,
@@ -50,7 +50,8 @@ def fit(
     """Train in place through the stages of a curriculum.
 
     Args:
-        model: what to train; on the CPU.
+        model: what to train, on the CPU: a :class:`~equilog.model.HybridDEQ`, or, in stages that meet no chip, any
+            module from inputs to outputs.
         x, y: inputs ``(samples, …)`` and what the objective compares outputs with, ``(samples, …)``; class indices for
             the default one.
         spec: the technology whose chips the model meets.
@@ -73,6 +74,7 @@ def fit(
 
     Raises:
         NotFiniteError: for inf or nan in data, loss or gradients.
+        ValueError: for no samples or not as many labels, and for a module without an equilibrium that is to meet chips.
         TrainingInterrupted: on Ctrl-C.
         UserError: if Lightning is not installed.
     """
@@ -82,6 +84,12 @@ def fit(
         raise ValueError(f"{len(x)} inputs and {len(y)} labels: expected as many of each, and at least one")
     if processes < 1:
         raise ValueError(f"processes = {processes}: expected 1 or more")
+    chips = [name for name, stage in config.stages.items() if stage.twin and stage.epochs]
+    if chips and not isinstance(model, HybridDEQ):
+        raise ValueError(
+            f"stage {chips[0]!r} meets chips, and a {type(model).__name__} has no equilibrium to put on one: expected "
+            "a HybridDEQ, or ideal stages only"
+        )
     if config.epochs == 0:
         return []
     try:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from equilog.equilibrium import NotConvergedError
-from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec
+from equilog.hardware import Spec
 from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.objective import Objective
@@ -25,7 +25,7 @@ from equilog.training.share import Share
 from equilog.training.stage import Stage
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-AfterStage = Callable[[HybridDEQ, str], dict[str, float]]
+AfterStage = Callable[[Any, str], dict[str, float]]
 
 
 STEPS_AT_ONCE = 16
@@ -44,7 +44,7 @@ class CurriculumModule(lightning.LightningModule):
 
     def __init__(
         self,
-        model: HybridDEQ,
+        model: torch.nn.Module,
         spec: Spec,
         config: TrainConfig,
         objective: Objective,
@@ -125,19 +125,19 @@ class CurriculumModule(lightning.LightningModule):
 
         `of_stage` counts steps from the beginning of the stage.
         """
+        model = self.model
         if not stage.twin:
-            return self.model(x), {}
+            return model(x), {}
+        assert isinstance(model, HybridDEQ)  # fit has looked
         chip, conditions = self.encounters.at(stage, (of_stage + 1) / (stage.epochs * self.batches), step)
-        state = self.model.on_chip(self.model.parameterize(x), self._programmed(chip, conditions))
-        output = self.model.readout(read(state, noise_generator(self.seed, step) if stage.thermal_noise else None))
+        # A chip is met once: what resistive wires do to it is not worth solving exactly.
+        layer = model.program(chip, conditions, wires="first-order")
+        state = model.on_chip(model.parameterize(x), layer)
+        output = model.readout(read(state, noise_generator(self.seed, step) if stage.thermal_noise else None))
         if of_stage % stage.losses_every:
             return output, {}
         asked = [name for name, weight in stage.losses.items() if weight]
         return output, {name: self.losses[name](state, loss_generator(self.seed, step)) for name in asked}
-
-    def _programmed(self, chip: Chip, conditions: Conditions) -> ProgrammedLayer:
-        # A chip is met once: what resistive wires do to it is not worth solving exactly.
-        return self.model.program(chip, conditions, wires="first-order")
 
     def _count(self, share: Share, means: dict[str, float], of: str = "samples") -> None:
         sums = self._sums
