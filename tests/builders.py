@@ -9,7 +9,7 @@ import yaml
 from torch import Tensor, nn
 
 from equilog.cells import AffineSystem, CircuitCell, FixedCoupling, LinearCell, MonotoneWeight, Tanh
-from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, load_spec, program
+from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, load_spec, program, program_cell
 from equilog.hardware.technology.spec import spec_from_data
 from equilog.model import HybridDEQ
 from equilog.training import Stage
@@ -98,9 +98,21 @@ def layer_of(
     norm: float = 2.0,
     conditions: Conditions | None = None,
     fixed: FixedCoupling | None = None,
+    apart: bool = False,
 ) -> ProgrammedLayer:
+    if apart:
+        return program_cell(apart_cell(n, m, fixed, seed, norm).requires_grad_(False), Chip(spec, seed), conditions)
     held = matrices(n, m, seed, norm, 0 if fixed is None else fixed.anchored)
     return program(held, Chip(spec, seed), conditions, fixed=fixed)
+
+
+def apart_cell(n: int, m: int, fixed: FixedCoupling, seed: int = 0, size: float = 1.0) -> CircuitCell:
+    """A cell whose law is apart, with something learnt everywhere that something can be."""
+    cell = CircuitCell(n, m, fixed=fixed, apart=True).double()
+    with torch.no_grad():
+        for k, parameter in enumerate(cell.parameters()):
+            parameter.copy_(size * normal(seed + k, *parameter.shape) / max(1, len(parameter)) ** 0.5)
+    return cell
 
 
 def detector_data(

@@ -110,8 +110,8 @@ def _equilibrium(layer: Equilibrium, met: Tensor, batch: int, chip: Chip, spec: 
         listens=f"drives of a law, {m}" if law else f"rows of {m}",
         watt=total([amplifier_watt(held), activation_watt(held), detector_watt(held), bias_watt(held), array]),
         settle_second=longest + hold,
-        programming=_programming(spec, n * (n + m + 1)),
-        area_m2=_area(held, process, n * (n + m + 1), activations=True),
+        programming=_programming(spec, held.devices // 2),
+        area_m2=_area(held, process, held.devices // 2, activations=True),
         digital=Work(macs=0 if plain else n * vectors, fetched_numbers=0, steps=0),
         # A state leaves as a voltage only if nothing is to be computed with it, and waits for nothing.
         analog_out=plain and vectors == 1 and not law,

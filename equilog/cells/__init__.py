@@ -5,7 +5,7 @@ from equilog.cells.certificate import Certificate, Verdict, certify
 from equilog.cells.circuit_cell import CircuitCell
 from equilog.cells.contractive import ContractiveConv2d, ContractiveWeight
 from equilog.cells.curve import Curve, MonotoneSpline, OutsideCurveError, check_inside
-from equilog.cells.fixed import FixedCoupling, fixed_of, total_of
+from equilog.cells.fixed import FixedCoupling, fixed_of, populated_of, total_of
 from equilog.cells.linear_cell import Cubic, CubicCell, LinearCell
 from equilog.cells.monotone import MonotoneConv2d, MonotoneWeight
 from equilog.cells.physics_informed import PhysicsInformedCell
@@ -39,5 +39,6 @@ __all__ = [
     "certify",
     "check_inside",
     "fixed_of",
+    "populated_of",
     "total_of",
 ]

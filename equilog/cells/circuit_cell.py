@@ -23,15 +23,21 @@ class CircuitCell(nn.Module):
     With a law beside them, ``p = W φ(p) + U d + b + P(z, d)``: physics informed. The states that the law holds then
     start with nothing learnt beside it, so that the untrained cell rests at the law's own answer there.
 
+    *Apart*, a crossbar has no devices between the law's own states, nor from drives and the bias into them, and none of
+    its errors there: what is learnt reaches the law through hidden states alone, W as :class:`MonotoneWeight` has it, U
+    and b without the law's rows. Without hidden states there is no crossbar at all.
+
     Args:
         states: number of neurons n.
         drives: number of DAC channels m.
         margin: of the monotone recurrent weight, see :class:`MonotoneWeight`; not used where `recurrent` is given.
         recurrent: what makes W, a module as :class:`~equilog.cells.SymmetricWeight`; monotone unless given.
         fixed: P, a law in fixed conductances; leading states without an activation are its own.
+        apart: whether the states that the law holds are left to it; needs a law, and no `recurrent` of another kind.
 
     Raises:
-        ValueError: without a drive, or for a recurrent weight or a law of another size.
+        ValueError: without a drive, for a recurrent weight or a law of another size, or for `apart` without a law or
+            beside a recurrent weight that is not apart in the same states.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class CircuitCell(nn.Module):
         margin: float = 0.3,
         recurrent: nn.Module | None = None,
         fixed: FixedCoupling | None = None,
+        apart: bool = False,
     ) -> None:
         super().__init__()
         if drives < 1:
@@ -54,12 +61,17 @@ class CircuitCell(nn.Module):
         if fixed is not None:
             fixed.check_beside(states, drives)
             anchored = fixed.anchored
-        self.recurrent = MonotoneWeight(states, margin, anchored=anchored) if recurrent is None else recurrent
-        self.input_weight = nn.Parameter(torch.randn(states, drives) / drives**0.5)
-        self.bias = nn.Parameter(torch.zeros(states))
+        if apart:
+            check_apart(recurrent, fixed, anchored)
+        if recurrent is None:
+            recurrent = MonotoneWeight(states, margin, anchored=anchored, apart=apart)
+        self.recurrent = recurrent
+        input_weight = torch.randn(states, drives) / drives**0.5
+        input_weight[:anchored] = 0.0
+        self._left = anchored if apart else 0
+        self.input_weight = nn.Parameter(input_weight[self._left :].clone())
+        self.bias = nn.Parameter(torch.zeros(states - self._left))
         self.fixed = fixed
-        with torch.no_grad():
-            self.input_weight[:anchored] = 0.0
 
     @property
     def activation(self) -> Activation:
@@ -68,7 +80,26 @@ class CircuitCell(nn.Module):
 
     def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``W (n, n)``, ``U (n, m)`` and ``b (n,)``: what a chip's crossbar is programmed with."""
-        return self.recurrent(), self.input_weight, self.bias
+        weight, left = self.recurrent(), self._left
+        if not left:
+            return weight, self.input_weight, self.bias
+        pad = nn.functional.pad
+        return weight, pad(self.input_weight, (0, 0, left, 0)), pad(self.bias, (left, 0))
+
+    @property
+    def apart(self) -> bool:
+        """Whether the states that the law holds are left to it."""
+        return self._left > 0
+
+    @property
+    def populated(self) -> Tensor | None:
+        """Where a crossbar of this cell has devices, bool, ``(n, n + m + 1)``; None for everywhere."""
+        if not self._left:
+            return None
+        where = torch.ones(self.states, self.states + self.drives + 1, dtype=torch.bool, device=self.bias.device)
+        where[: self._left] = False
+        where[: self._left, self._left : self.states] = True
+        return where
 
     def total(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the same with the law in it, ``W + K_z``, ``U + K_d`` and ``b + k``: the whole equation."""
@@ -95,6 +126,20 @@ class CircuitCell(nn.Module):
         check_drive(drive, self.drives)
         weight, input_weight, bias = self.total()
         return AffineSystem(weight, drive @ input_weight.T + bias, self.activation)
+
+
+def check_apart(recurrent: nn.Module | None, fixed: FixedCoupling | None, anchored: int) -> None:
+    """Raise ``ValueError`` unless there is a law that a recurrent weight, if given, leaves its states to."""
+    if fixed is None or not anchored:
+        raise ValueError("apart = True without a law that holds states: expected fixed=law.coupling(…)")
+    if recurrent is None:
+        return
+    same = isinstance(recurrent, MonotoneWeight) and recurrent.apart and recurrent.anchored == anchored
+    if not same:
+        raise ValueError(
+            f"apart = True beside {type(recurrent).__name__}: expected a MonotoneWeight(…, anchored={anchored}, "
+            "apart=True), or none"
+        )
 
 
 def check_drive(drive: Tensor, channels: int) -> None:

@@ -128,6 +128,11 @@ def fixed_of(cell: HoldsMatrices) -> FixedCoupling | None:
     return getattr(cell, "fixed", None)
 
 
+def populated_of(cell: HoldsMatrices) -> Tensor | None:
+    """Return where a cell of any kind wants devices, bool, ``(n, n + m + 1)``; None for everywhere."""
+    return getattr(cell, "populated", None)
+
+
 def total_of(cell: HoldsMatrices) -> Matrices:
     """Return W, U and b of the whole equation of a cell of any kind: its matrices, and its law if it has one."""
     fixed = fixed_of(cell)

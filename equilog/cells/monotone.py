@@ -31,10 +31,19 @@ class MonotoneWeight(nn.Module):
     whatever is learnt. It starts at W = 0 in all that touches an anchored state: what the law says, and nothing else.
     Rows and columns of B there have a gradient from the start, those of A once a hidden state has.
 
+    *Apart*, nothing learnt joins anchored states with each other. A acts on the others alone, and B has their columns
+    alone: with ``A: (h, h)`` and ``B: (n, h)``, each beside columns of zeros for the anchored,
+
+        W = [[0, S], [−Sᵀ, (1 − m) I − AᵀA + B_h − B_hᵀ]],      S = B_a.
+
+    S enters xᵀWx as aᵀSh − hᵀSᵀa = 0 and [0, A]ᵀ[0, A] is as positive semidefinite as any other, so that the inequality
+    holds as it stands. What is given up is any symmetric part of the coupling between the law and hidden states.
+
     Args:
         n: number of states.
         margin: m > 0; a larger margin settles faster and bears more mismatch, and expresses less.
         anchored: how many leading states a law holds in place of the margin.
+        apart: whether what is learnt leaves these to the law: they then meet hidden states and nothing else.
         scale: size of the random start. 0 starts at W = 0 when the margin is below 1.
         dtype, device: of the parameters.
 
@@ -48,6 +57,7 @@ class MonotoneWeight(nn.Module):
         margin: float = 0.3,
         *,
         anchored: int = 0,
+        apart: bool = False,
         scale: float = 0.3,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
@@ -59,14 +69,20 @@ class MonotoneWeight(nn.Module):
             raise ValueError(f"anchored = {anchored}: expected from 0 to all {n} states")
         check_margin(margin)
         self.n = n
-        self.anchored = anchored
+        self.anchored, self.apart = anchored, apart
         self.margin = margin
         eye = torch.eye(n, dtype=dtype, device=device)
         noise = torch.randn(2, n, n, dtype=dtype, device=device) * scale / n**0.5
         # A = sqrt(1 − m) I gives W = 0: learning starts from a network of independent neurons.
         self.a = nn.Parameter((1 - margin) ** 0.5 * eye + noise[0])
         self.b = nn.Parameter(noise[1] / 2)
-        if anchored:
+        if apart:
+            # Nothing is there that an optimiser or a weight decay could move and that has no effect.
+            self.a = nn.Parameter(self.a.detach()[anchored:, anchored:].clone())
+            self.b = nn.Parameter(self.b.detach()[:, anchored:].clone())
+            with torch.no_grad():
+                self.b[:anchored] = 0.0
+        elif anchored:
             with torch.no_grad():
                 # W = 0 is a saddle of −AᵀA. Without hidden states to lead A off it, it starts a rounding error beside.
                 self.a[:, :anchored] = NEARLY_ZERO * noise[0][:, :anchored] if anchored == n else 0.0
@@ -76,7 +92,11 @@ class MonotoneWeight(nn.Module):
         """Return W, shape ``(n, n)``."""
         own = torch.full((self.n,), 1 - self.margin, dtype=self.a.dtype, device=self.a.device)
         own[: self.anchored] = 0.0
-        return own.diag() - self.a.T @ self.a + self.b - self.b.T
+        if not self.apart:
+            return own.diag() - self.a.T @ self.a + self.b - self.b.T
+        first = self.anchored
+        gram, b = nn.functional.pad(self.a.T @ self.a, (first, 0, first, 0)), nn.functional.pad(self.b, (first, 0))
+        return own.diag() - gram + b - b.T
 
     def certificate(self) -> Certificate:
         """Return what the present W guarantees, measured in float64."""
@@ -85,6 +105,7 @@ class MonotoneWeight(nn.Module):
     def extra_repr(self) -> str:
         """Describe the layer in ``repr``."""
         anchored = f", anchored={self.anchored}" if self.anchored else ""
+        anchored += ", apart=True" if self.apart else ""
         return f"n={self.n}, margin={self.margin}{anchored}"
 
 

@@ -184,7 +184,7 @@ def _transposed(layer: ProgrammedLayer) -> tuple[Tensor, Tensor, Tensor]:
 
     A fixed network lies beside the array, in both directions.
     """
-    n, wires = layer.states, layer.spec.crossbar.wires
+    n, wires = layer.states, layer.wires
     if not layer.wired or wires is None:
         plus, minus = (g.detach()[:, :n] for g in layer.resistors)
         return plus, minus, torch.cat([plus.sum(0), minus.sum(0)]).diag()

@@ -3,7 +3,7 @@
 Folder layout:
 
     blocks.lib      op-amp, integrator, activation, output without one, neurons
-    crossbar.inc    two resistors a weight, each row under the weights it realises
+    crossbar.inc    two resistors a weight, each row under the weights it realises; none where nothing is populated
     fixed.inc       one resistor a coefficient of a law, if the layer has one
     layer.cir       the neurons, the drive and reference sources, and the crossbar
     op.cir          test bench: resting point of every sample
@@ -127,7 +127,7 @@ def _sources(layer: ProgrammedLayer) -> list[tuple[str, str, str]]:
 
 
 def _crossbar(layer: ProgrammedLayer) -> str:
-    wires = layer.spec.crossbar.wires
+    wires = layer.wires
     word, bit = (0.0, 0.0) if wires is None else (float(wires.word_line_ohm), float(wires.bit_line_ohm))
     lines = [
         "* Crossbar. A positive weight hangs on the negative polarity, because the integrator inverts:",
@@ -135,20 +135,24 @@ def _crossbar(layer: ProgrammedLayer) -> str:
         "* Each comment: weight realised by this chip (weight asked for).",
     ]
     columns = _sources(layer)
-    plus, minus = layer.g_plus_siemens.detach(), layer.g_minus_siemens.detach()
-    realised, asked = layer.effective.detach(), layer.target.detach()
-    if (law := layer.fixed_effective) is not None:
-        realised = realised - law.detach()
+    plus, minus = layer.g_plus_siemens.tolist(), layer.g_minus_siemens.tolist()
+    whole, asked = layer.effective.detach(), layer.target.tolist()
+    realised = (whole if (law := layer.fixed_effective) is None else whole - law.detach()).tolist()
+    everywhere = list(range(len(columns)))
     for i in range(layer.states):
+        places = everywhere if layer.populated is None else layer.populated[i].nonzero().flatten().tolist()
+        if not places:
+            continue
         lines.append(f"\n* row {i}: everything that flows into x{i}")
-        for k, (label, positive, negative) in enumerate(columns):
-            lines.append(f"* {label.format(i=i)} = {float(realised[i, k]):+.4f} ({float(asked[i, k]):+.4f})")
-            pair = ((2 * k, "p", negative, plus[i, k]), (2 * k + 1, "m", positive, minus[i, k]))
+        for k in places:
+            label, positive, negative = columns[k]
+            lines.append(f"* {label.format(i=i)} = {realised[i][k]:+.4f} ({asked[i][k]:+.4f})")
+            pair = ((2 * k, "p", negative, plus[i][k]), (2 * k + 1, "m", positive, minus[i][k]))
             for line, kind, node, g in pair:
                 source = f"w{line}_{i}" if word else node
                 sink = f"b{i}_{line}" if bit else f"x{i}"
-                if float(g) > 0:
-                    lines.append(f"R{kind}_{i}_{k} {source} {sink} {number(1 / float(g))}")
+                if g > 0:
+                    lines.append(f"R{kind}_{i}_{k} {source} {sink} {number(1 / g)}")
                 else:
                     lines.append(f"* R{kind}_{i}_{k}: this device does not conduct")
     return "\n".join(lines + _wires(layer, columns, word, bit)) + "\n"
@@ -156,24 +160,27 @@ def _crossbar(layer: ProgrammedLayer) -> str:
 
 def _fixed_network(layer: ProgrammedLayer) -> str:
     """Return the resistors of a law, straight from the sources to the virtual grounds."""
-    pairs, realised, asked = layer.fixed_pairs, layer.fixed_effective, layer.fixed_target
+    pairs, effective, target = layer.fixed_pairs, layer.fixed_effective, layer.fixed_target
     assert pairs is not None
-    assert realised is not None
-    assert asked is not None
-    plus, minus = pairs
+    assert effective is not None
+    assert target is not None
+    places = ((pairs[0] > 0) | (pairs[1] > 0)).nonzero().tolist()
+    plus, minus, realised, asked = (m.tolist() for m in (*pairs, effective, target))
+    columns, row = _sources(layer), -1
     lines = [
         "* Fixed network: a linear law in precision resistors beside the crossbar. Nothing of it is programmed.",
         "* As there, a positive coefficient hangs on the negative polarity.",
         "* Each comment: coefficient realised by this chip (coefficient of the law).",
     ]
-    for i in range(layer.states):
-        lines.append(f"\n* row {i}: what the law makes flow into x{i}")
-        for k, (label, positive, negative) in enumerate(_sources(layer)):
-            name = re.sub(r"^(\w)", r"law \1", label.format(i=i))
-            for kind, node, g in (("p", negative, plus[i, k]), ("m", positive, minus[i, k])):
-                if float(g) > 0:
-                    lines.append(f"* {name} = {float(realised[i, k]):+.4f} ({float(asked[i, k]):+.4f})")
-                    lines.append(f"Rk{kind}_{i}_{k} {node} x{i} {number(1 / float(g))}")
+    for i, k in places:
+        if i != row:
+            row = i
+            lines.append(f"\n* row {i}: what the law makes flow into x{i}")
+        label, positive, negative = columns[k]
+        for kind, node, g in (("p", negative, plus[i][k]), ("m", positive, minus[i][k])):
+            if g > 0:
+                lines.append(f"* law {label.format(i=i)} = {realised[i][k]:+.4f} ({asked[i][k]:+.4f})")
+                lines.append(f"Rk{kind}_{i}_{k} {node} x{i} {number(1 / g)}")
     return "\n".join(lines) + "\n"
 
 
@@ -200,7 +207,7 @@ def _layer(layer: ProgrammedLayer) -> str:
         raise ValueError(f"technology name {spec.name!r} must not reach a netlist; expected {NAME_PATTERN}")
     lines = [
         f"* equilog layer: {n} neurons, {m} drives; technology {spec.name}, chip {layer.seed}",
-        f"* R_f = {float(layer.r_feedback_ohm):.6g} ohm, C_f = {float(layer.c_feedback_farad):.6g} F, "
+        f"* R_f = {float(number(layer.r_feedback_ohm)):.6g} ohm, C_f = {float(layer.c_feedback_farad):.6g} F, "
         f"tau = {layer.time_constant_second:.6g} s",
         ".include blocks.lib",
         "",

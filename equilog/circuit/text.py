@@ -10,7 +10,7 @@ from torch import Tensor
 
 def number(value: float | Tensor) -> str:
     """Return the shortest decimal that reads back as the same float64."""
-    return repr(float(value))
+    return repr(float(value.detach() if isinstance(value, Tensor) else value))
 
 
 def write_files(folder: Path, text: Mapping[str, str]) -> list[Path]:

@@ -92,7 +92,7 @@ def array_watt_at(layer: ProgrammedLayer, v: Tensor, x: Tensor, z: Tensor, playe
     source = torch.cat([z * float(spec.activation.v_out_volt), played * full_scale, ones * full_scale], dim=1)
     plus, minus = layer.g_plus_siemens, layer.g_minus_siemens
     devices = _pairs_watt(plus, minus, source, x)
-    wires = spec.crossbar.wires
+    wires = layer.wires
     if layer.wired and wires is not None:
         lines = torch.stack([plus.T, minus.T], dim=1).reshape(-1, layer.states)
         drivers = torch.stack([-source, source], dim=2).reshape(len(source), -1)

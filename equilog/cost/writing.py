@@ -8,7 +8,7 @@ from equilog.hardware import ProgrammedLayer
 
 def devices(layer: ProgrammedLayer) -> int:
     """Return how many devices are programmed: the pairs of all weights, those too that came out as no conductance."""
-    return layer.g_plus_siemens.numel() + layer.g_minus_siemens.numel()
+    return layer.devices
 
 
 def programming_joule(layer: ProgrammedLayer) -> Span | None:

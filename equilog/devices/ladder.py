@@ -51,6 +51,8 @@ from equilog.objective import Objective, Scored, objective_for
 
 # Enough to time the settling of every sample; the waveforms set against ngspice are integrated more finely.
 WATCH_STEPS_PER_TAU = 40
+LONGEST_WATCH = 2000
+"""of the time scale of a neuron on its own"""
 
 
 @dataclass(frozen=True)
@@ -317,9 +319,10 @@ def _watch(moving: Transient, layer: ProgrammedLayer, twin: Settled) -> tuple[Se
     abscissa = moving.spectral_abscissa(rest_volt)
     slowest = float(abscissa.max())
     tau = layer.time_constant_second
-    # e^-21 is 1e-9 of the start; an unstable or nearly unstable chip is watched for a while, then reported.
-    longest = 400 * moving.time_scale_second
-    duration = min(21 / -slowest, longest) if slowest < 0 else longest / 8
+    # e^-21 is 1e-9 of the start, which a stiff law takes a thousand time constants for; an unstable or all but unstable
+    # chip is watched for a while, then reported.
+    scale = moving.time_scale_second
+    duration = min(21 / -slowest, LONGEST_WATCH * scale) if slowest < 0 else 50 * scale
     tolerance = half_code(layer.spec)
     time, watched = moving.settle(rest_volt, tolerance, duration)
     settling = Settling(

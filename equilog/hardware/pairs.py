@@ -111,18 +111,41 @@ class _Differences(torch.autograd.Function):
         return of_wanted * unit, None, None, None
 
 
-def real_pairs(delta: Tensor, chip: Chip | Population, when: Conditions) -> Tensor:
+def checked_places(populated: Tensor, weights: Tensor) -> Tensor:
+    """Return a mask of the places that have devices, on the device of the weights.
+
+    Raises:
+        ValueError: for another shape than that of the weights or another type, or a weight that is left without a pair.
+    """
+    if populated.shape != weights.shape or populated.dtype != torch.bool:
+        raise ValueError(
+            f"populated is {populated.dtype} of shape {tuple(populated.shape)}: expected torch.bool of shape "
+            f"{tuple(weights.shape)}, one place a weight of [W, U, b]"
+        )
+    populated = populated.to(weights.device)
+    if bool((lost := weights.detach().ne(0) & ~populated).any()):
+        i, k = lost.nonzero()[0].tolist()
+        raise ValueError(
+            f"weight {float(weights[i, k].detach()):.4g} in row {i}, column {k} of [W, U, b] where populated says that "
+            "there is no device: expected 0 there, or a device"
+        )
+    return populated
+
+
+def real_pairs(delta: Tensor, chip: Chip | Population, when: Conditions, populated: Tensor | None = None) -> Tensor:
     """Return what the devices conduct, ``G⁺`` and ``G⁻``, after every effect.
 
     Args:
         delta: ``ΔG``, shape ``(n, columns)``.
         chip: whose devices.
         when: the circumstances of the read.
+        populated: where devices are, bool, ``(n, columns)``; nothing conducts elsewhere, and has no gradient.
 
     Returns:
         shape ``(2, n, columns)``, with a leading dimension ``chips`` where a population's chips differ.
     """
-    return elementwise(_Pairs(chip, delta, when), delta)
+    pairs = elementwise(_Pairs(chip, delta, when), delta)
+    return pairs if populated is None else pairs.masked_fill(~populated, 0.0)
 
 
 class _Pairs:

@@ -13,6 +13,9 @@ A law beside the weights (:class:`~equilog.cells.FixedCoupling`) is a network of
 and virtual grounds, ``R_f (F⁺_ik − F⁻_ik) V_k = V_a K_ik``, of which nothing is programmed; it lies beside the array,
 not behind its wires. Everything downstream that asks for currents, loads and weights gets both together.
 
+A pair errs even where its weight is zero. Places that a cell leaves to its law are not *populated*: there is no device,
+and nothing conducts on any chip, whatever its errors and its age.
+
 With resistive wires the array is laid out as :mod:`equilog.hardware.wires` draws it: word line 2k carries the negative
 polarity of column k and its G⁺, word line 2k + 1 the positive polarity and its G⁻; bit line i ends in neuron i.
 """
@@ -26,13 +29,14 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from equilog.cells.fixed import FixedCoupling, HoldsMatrices, fixed_of
+from equilog.cells.fixed import FixedCoupling, HoldsMatrices, fixed_of, populated_of
 from equilog.hardware.chip import Chip, Population
 from equilog.hardware.conditions import Conditions
 from equilog.hardware.effects import AMPLIFIER_OFFSET
 from equilog.hardware.effects.converter import sample_inl
 from equilog.hardware.effects.fixed_network import sample_outputs
-from equilog.hardware.pairs import Wires, fixed_pairs, real_pairs, through_wires, wanted_differences
+from equilog.hardware.pairs import Wires, checked_places, fixed_pairs, real_pairs, through_wires, wanted_differences
+from equilog.hardware.technology import blocks
 from equilog.hardware.technology.spec import Spec
 
 
@@ -40,7 +44,7 @@ from equilog.hardware.technology.spec import Spec
 class ProgrammedLayer:
     """A cell on a chip, in volts, siemens and ohms. All tensors share dtype and device and carry gradients.
 
-    On a population of chips every shape below, but that of R_f, C_f and the target, has a leading dimension ``chips``.
+    On a population of chips every shape below has a leading dimension ``chips``, but those of :data:`SHARED`.
 
     Attributes:
         g_plus_siemens: ``G⁺`` of the crossbar's devices, shape ``(n, n + m + 1)``; zero where no device conducts.
@@ -67,6 +71,7 @@ class ProgrammedLayer:
             there is no resistor; None without a law.
         fixed_target: what it was to realise, ``[K_z, K_d, k]``, shaped like the target; None without one.
         linear: how many leading neurons have no activation.
+        populated: where there are devices, bool, shaped like the target; None for everywhere.
     """
 
     g_plus_siemens: Tensor
@@ -90,6 +95,7 @@ class ProgrammedLayer:
     fixed_minus_siemens: Tensor | None = None
     fixed_target: Tensor | None = None
     linear: int = 0
+    populated: Tensor | None = None
 
     @property
     def states(self) -> int:
@@ -118,6 +124,17 @@ class ProgrammedLayer:
         """``G⁺ + F⁺`` and ``G⁻ + F⁻``: all that each source, in either polarity, drives at each virtual ground."""
         plus, minus = self.g_plus_siemens, self.g_minus_siemens
         return (plus, minus) if (law := self.fixed_pairs) is None else (plus + law[0], minus + law[1])
+
+    @property
+    def devices(self) -> int:
+        """How many devices the crossbar has, two a pair; those that came out as no conductance are there as well."""
+        pairs = self.target.numel() if self.populated is None else int(self.populated.sum())
+        return 2 * pairs * (self.chips or 1)
+
+    @property
+    def wires(self) -> blocks.Wires | None:
+        """Resistances of the crossbar's lines; None where they are ideal or there is no crossbar."""
+        return self.spec.crossbar.wires if self.devices else None
 
     @property
     def wired(self) -> bool:
@@ -160,8 +177,13 @@ class ProgrammedLayer:
 
     def to(self, dtype: torch.dtype) -> ProgrammedLayer:
         """Return a copy in another precision."""
-        tensors = {f.name: v.to(dtype) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        held = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        tensors = {name: v.to(dtype) for name, v in held.items() if v.is_floating_point()}
         return replace(self, **tensors)  # type: ignore[arg-type]  # only tensors are replaced
+
+
+SHARED = ("r_feedback_ohm", "c_feedback_farad", "target", "fixed_target", "populated")
+"""What of a :class:`ProgrammedLayer` all chips of a population have in common"""
 
 
 def source_volts(spec: Spec, layer: ProgrammedLayer) -> Tensor:
@@ -186,6 +208,7 @@ def program(
     conditions: Conditions | None = None,
     *,
     fixed: FixedCoupling | None = None,
+    populated: Tensor | None = None,
     wires: Wires = "exact",
 ) -> ProgrammedLayer:
     """Map a cell's weights onto a chip, or onto every chip of a population.
@@ -200,13 +223,14 @@ def program(
         conditions: when, how warm and with which noise the chip is read; just programmed, at 300 K and without noise
             unless given.
         fixed: a law that the chip has in fixed resistors beside them.
+        populated: where the crossbar has devices, bool, ``(n, n + m + 1)``; everywhere unless given.
         wires: how resistive ones are reckoned with: "exact", by Kirchhoff's laws, once differentiable; or
             "first-order", the approximation of :mod:`equilog.hardware.wire_drops`, at a small part of the cost and
             meant for training. Without resistive wires they are the same.
 
     Raises:
-        ValueError: for another `wires`, a law of another size, if a weight is not finite, or all are zero (no
-            conductance could be chosen).
+        ValueError: for another `wires`, a law or a mask of another size, a weight where there is no device, one that
+            is not finite, or all zero (no conductance could be chosen).
     """
     if wires not in get_args(Wires):
         raise ValueError(f"wires = {wires!r}: expected one of {', '.join(get_args(Wires))}")
@@ -221,15 +245,18 @@ def program(
     if fixed is not None:
         fixed.check_beside(n, m)
         law, linear = fixed.columns().to(target), fixed.linear
+    if populated is not None:
+        populated = checked_places(populated, target)
     delta, r_feedback = wanted_differences(target, unit, bar, law)
-    g = real_pairs(delta, chip, when)
+    g = real_pairs(delta, chip, when, populated)
     if isinstance(chip, Population):
         lead: tuple[int, ...] = (len(chip.seeds),)
         g = g.expand(*lead, 2, n, columns)
     else:
         lead = ()
     g_plus, g_minus = g.unbind(-3)
-    transfer, load = through_wires(g, bar.wires, wires)
+    empty = populated is not None and not bool(populated.any())
+    transfer, load = through_wires(g, None if empty else bar.wires, wires)
     fixed_plus = fixed_minus = None
     if law is not None:
         fixed_plus, fixed_minus = fixed_pairs(law * unit / r_feedback, chip).unbind(-3)
@@ -268,6 +295,7 @@ def program(
         fixed_minus_siemens=fixed_minus,
         fixed_target=law,
         linear=linear,
+        populated=populated,
     )
 
 
@@ -281,6 +309,8 @@ def program_cell(
 ) -> ProgrammedLayer:
     """Map a cell onto a chip, its law included if it has one: :func:`program` of the whole equation.
 
+    Devices are where the cell wants them: in its attribute `populated`, if it has one.
+
     Args:
         cell: any cell.
         chip, conditions, wires: as for :func:`program`.
@@ -290,4 +320,5 @@ def program_cell(
         ValueError: as :func:`program`.
     """
     weight, input_weight, bias = (m if dtype is None else m.to(dtype) for m in cell.matrices())
-    return program((weight, input_weight, bias), chip, conditions, fixed=fixed_of(cell), wires=wires)
+    matrices = weight, input_weight, bias
+    return program(matrices, chip, conditions, fixed=fixed_of(cell), populated=populated_of(cell), wires=wires)

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from equilog.hardware import ProgrammedLayer
-
-# What all chips of a population have in common.
-_SHARED = ("r_feedback_ohm", "c_feedback_farad", "target", "fixed_target")
+from equilog.hardware.programming import SHARED
 
 
 def population(layers: Sequence[ProgrammedLayer]) -> ProgrammedLayer:
@@ -23,7 +21,7 @@ def population(layers: Sequence[ProgrammedLayer]) -> ProgrammedLayer:
     each = {
         field.name: torch.stack([getattr(layer, field.name) for layer in layers])
         for field in fields(one)
-        if field.name not in _SHARED and isinstance(getattr(one, field.name), Tensor)
+        if field.name not in SHARED and isinstance(getattr(one, field.name), Tensor)
     }
     seeds = tuple(layer.seed for layer in layers)
     return replace(one, **each, seed=seeds, conditions=replace(one.conditions, reads=None))  # type: ignore[arg-type]

@@ -17,8 +17,9 @@ from equilog.hardware import Conditions, ProgrammedLayer
 class Case:
     """One circuit: size, technology (a preset with numbers replaced), weights, chip, and how closely to agree.
 
-    `law`: how many leading states fixed resistors hold; `linear`: how many of them have no activation. The last two:
-    whether any amplifier slews, or meets a rail, as its last sample settles.
+    `law`: how many leading states fixed resistors hold; `linear`: how many of them have no activation; `apart`: whether
+    the crossbar has no devices there. The last two: whether any amplifier slews, or meets a rail, as its last sample
+    settles.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Case:
     read_seed: int | None = None
     law: int = 0
     linear: int = 0
+    apart: bool = False
     slews: bool = False
     at_rail: bool = False
 
@@ -43,7 +45,7 @@ class Case:
         when = Conditions(self.age_second, self.kelvin, reads)
         spec = spec_with(self.preset, self.changes)
         fixed = chain_law(self.n, self.m, self.law, self.linear, self.seed) if self.law else None
-        return layer_of(spec, self.n, self.m, self.seed, self.norm, when, fixed)
+        return layer_of(spec, self.n, self.m, self.seed, self.norm, when, fixed, self.apart)
 
     def played(self) -> Tensor:
         """Four samples: silence, both rails, and two at random."""
@@ -208,6 +210,31 @@ CASES = [
         law=3,
         linear=2,
         changes={"crossbar.wires": WIRES, "amplifier.dc_gain": 50.0, "amplifier.input_bias_ampere": 1e-7},
+    ),
+    Case("a law alone", 5, 3, law=5, linear=5, apart=True),
+    Case("a law alone, nothing ideal", 5, 3, changes=EVERY_STATIC_EFFECT, law=5, linear=4, apart=True, read_seed=1),
+    Case("a law alone on a board", 4, 2, "board", law=4, apart=True),
+    Case("a law apart with hidden neurons", 7, 3, law=4, linear=3, apart=True),
+    Case(
+        "a law apart, resistive wires",
+        6,
+        3,
+        law=4,
+        linear=4,
+        apart=True,
+        changes={"crossbar.wires": WIRES, "amplifier.dc_gain": 50.0, "amplifier.input_bias_ampere": 1e-7},
+    ),
+    Case(
+        "a law apart, every static effect",
+        7,
+        3,
+        law=4,
+        linear=2,
+        apart=True,
+        changes=EVERY_STATIC_EFFECT,
+        age_second=3600.0,
+        kelvin=320.0,
+        read_seed=1,
     ),
     Case(
         "a law, every static effect",

@@ -153,7 +153,7 @@ def nominal_of(layer: ProgrammedLayer) -> ProgrammedLayer:
     if layer.fixed_target is not None:
         held, driven, constant = layer.fixed_target.detach().split([n, m, 1], dim=1)
         fixed = FixedCoupling(held, driven, constant[:, 0], linear=layer.linear)
-    return program((weight, input_weight, bias[:, 0]), Chip(spec, 0), fixed=fixed)
+    return program((weight, input_weight, bias[:, 0]), Chip(spec, 0), fixed=fixed, populated=layer.populated)
 
 
 def columns(layer: ProgrammedLayer) -> list[tuple[str, str, str]]:

@@ -41,10 +41,9 @@ def _reasons(layer: ProgrammedLayer) -> Iterator[str]:
         ("drives", layer.drives, MOST_DRIVES, "two 8-channel DACs, the addresses there are on one bus"),
     ):
         if count > most:
-            resistors = 2 * layer.states * (layer.states + layer.drives + 1)
             yield (
-                f"{count} {what}, expected at most {most} ({chips}; {resistors:,} crossbar resistors in all are work "
-                "for a chip): train a smaller layer, or compile for a simulator"
+                f"{count} {what}, expected at most {most} ({chips}; {layer.devices:,} crossbar resistors in all are "
+                "work for a chip): train a smaller layer, or compile for a simulator"
             )
     if spec.crossbar.e_series is None:
         yield (

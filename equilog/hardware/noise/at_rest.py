@@ -158,8 +158,10 @@ def noise_at_rest(
 
 
 def _exact(circuit: LinearCircuit, lead: torch.Size, method: str) -> NoiseAtRest:
-    n = circuit.slope_per_volt.shape[-1]
-    covariances, residuals, poles = [], [], []
+    n, slope = circuit.slope_per_volt.shape[-1], circuit.slope_per_volt.view(*lead, -1)
+    every, covariances, residuals, poles = lead, [], [], []
+    if lead[-1] > 1 and circuit.alike:
+        circuit, lead = circuit.part(slice(None), slice(1)), torch.Size((*lead[:-1], 1))
     for part in circuit.chunks():
         a, q = part.matrix()[0], part.intensity()[0]
         solution, stable = lyapunov(a, q, method)
@@ -170,10 +172,10 @@ def _exact(circuit: LinearCircuit, lead: torch.Size, method: str) -> NoiseAtRest
                 pole[k] = torch.linalg.eigvals(a[k]).real.max()
             poles.append(pole)
         covariances.append(solution[:, n:, n:])
-    _check_stable(torch.cat(poles).view(lead), torch.cat(residuals).view(lead))
-    covariance = torch.cat(covariances).view(*lead, n, n)
+    pole, residual = (torch.cat(parts).view(lead).expand(every) for parts in (poles, residuals))
+    _check_stable(pole, residual)
+    covariance = torch.cat(covariances).view(*lead, n, n).expand(*every, n, n)
     variance = covariance.diagonal(dim1=-2, dim2=-1)
-    slope = circuit.slope_per_volt.view(*lead, n)
     return NoiseAtRest(
         variance_volt2=variance,
         matrix_volt2=covariance,
@@ -183,7 +185,7 @@ def _exact(circuit: LinearCircuit, lead: torch.Size, method: str) -> NoiseAtRest
         temperature_kelvin=circuit.temperature_kelvin,
         amplifier_noise=circuit.amplifier_noise,
         method=method,
-        residual=torch.cat(residuals).view(lead),
+        residual=residual,
     )
 
 

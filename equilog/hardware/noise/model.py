@@ -131,6 +131,13 @@ class LinearCircuit:
         drag = 1 + (self.held.diagonal(dim1=-2, dim2=-1) / self.leak).mean(-1)
         return (ideal / (eye.shape[-1] ** 0.5 * drag))[..., None]
 
+    @property
+    def alike(self) -> bool:
+        """Whether all samples of a chip are the same circuit, off the tape: states without an activation are."""
+        own = (self.slope_per_volt, self.follow)
+        taped = torch.is_grad_enabled() and any(value.requires_grad for value in own)
+        return not taped and all(bool((value == value[:, :1]).all()) for value in own)
+
     def part(self, chip: slice, samples: slice) -> LinearCircuit:
         """Return the circuits of some chips and samples."""
         return replace(

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from equilog.cells import Tanh
 from equilog.hardware.curve import activation_of
-from equilog.hardware.programming import ProgrammedLayer
+from equilog.hardware.programming import SHARED, ProgrammedLayer
 
 
 @dataclass(frozen=True)
@@ -253,8 +253,7 @@ def time_scale_second(layer: ProgrammedLayer) -> Tensor:
 
 def some_chips(layer: ProgrammedLayer, which: slice) -> ProgrammedLayer:
     """Return a part of a population."""
-    shared = ("r_feedback_ohm", "c_feedback_farad", "target", "fixed_target")
-    own = [f.name for f in fields(layer) if f.name not in shared]
+    own = [f.name for f in fields(layer) if f.name not in SHARED]
     parts: dict[str, Any] = {name: v[which] for name in own if isinstance(v := getattr(layer, name), Tensor | tuple)}
     return replace(layer, **parts)
 

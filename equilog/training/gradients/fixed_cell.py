@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from equilog.cells import Activation, FixedCoupling, fixed_of
+from equilog.cells import Activation, FixedCoupling, fixed_of, populated_of
 from equilog.devices import Cell
 
 
@@ -22,6 +22,7 @@ class FixedCell:
         bias: b, shape ``(n,)``.
         activation: φ.
         fixed: the law beside the weights, None without one.
+        populated: where a crossbar has devices, ``(n, n + m + 1)``; None for everywhere.
         states, drives: n and m.
     """
 
@@ -30,6 +31,7 @@ class FixedCell:
     bias: Tensor
     activation: Activation
     fixed: FixedCoupling | None = None
+    populated: Tensor | None = None
     states: int = field(init=False)
     drives: int = field(init=False)
 
@@ -40,7 +42,7 @@ class FixedCell:
     def of(cls, cell: Cell) -> Self:
         """Return the present weights of a cell."""
         weight, input_weight, bias = (m.detach().double().clone() for m in cell.matrices())
-        return cls(weight, input_weight, bias, cell.activation, fixed_of(cell))
+        return cls(weight, input_weight, bias, cell.activation, fixed_of(cell), populated_of(cell))
 
     @property
     def largest(self) -> float:
@@ -53,10 +55,16 @@ class FixedCell:
         return self.weight, self.input_weight, self.bias
 
     def with_columns(self, columns: Tensor) -> FixedCell:
-        """Return the cell with more drives behind its own: columns of shape ``(n, k)``."""
+        """Return the cell with more drives behind its own: columns of shape ``(n, k)``.
+
+        In a cell that has not devices everywhere, these have them where they are not zero.
+        """
         wider = torch.cat([self.input_weight, columns.to(self.input_weight)], dim=1)
         law = None if self.fixed is None else self.fixed.widened(columns.shape[1])
-        return FixedCell(self.weight, wider, self.bias, self.activation, law)
+        where = self.populated
+        if where is not None:
+            where = torch.cat([where[:, :-1], columns.ne(0), where[:, -1:]], dim=1)
+        return FixedCell(self.weight, wider, self.bias, self.activation, law, where)
 
     def holds(self, other: FixedCell) -> bool:
         """Whether the other cell's weights are these, bit for bit, with the same law beside them."""

@@ -58,7 +58,7 @@ class WeightPerturbation(PlainSource):
         totals = [torch.zeros_like(m) for m in (*fixed.matrices(), drive)]
         try:
             for _ in range(self.probes):
-                signs = [self._signs(total) for total in totals]
+                signs = self._places(fixed, [self._signs(total) for total in totals])
                 sides = [self._moved(fixed, drive, signs, sign * step, sign * self.step) for sign in (1.0, -1.0)]
                 lost = []
                 for moved, moved_drive in sides:
@@ -75,6 +75,15 @@ class WeightPerturbation(PlainSource):
 
     def _signs(self, like: Tensor) -> Tensor:
         return 2.0 * torch.randint(2, like.shape, generator=self.generator).to(like) - 1
+
+    @staticmethod
+    def _places(fixed: FixedCell, signs: list[Tensor]) -> list[Tensor]:
+        """Return the signs without those of weights for which there is no device."""
+        if fixed.populated is None:
+            return signs
+        own = fixed.populated.split([fixed.states, fixed.drives, 1], dim=1)
+        weights = [sign * where.reshape(sign.shape) for sign, where in zip(signs, own)]
+        return [*weights, *signs[3:]]
 
     @staticmethod
     def _moved(

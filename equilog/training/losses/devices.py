@@ -21,7 +21,7 @@ from equilog.hardware.technology.blocks import ClampedLog
 def asked_siemens(layer: ProgrammedLayer) -> Tensor:
     """Return what the devices were asked to conduct, rounded to what there is, shape ``(2, n, columns)``, G⁺ first.
 
-    The gradient passes the rounding straight through.
+    Zero where there is no device. The gradient passes the rounding straight through.
     """
     bar, spec = layer.spec.crossbar, layer.spec
     delta = layer.target * (float(spec.activation.v_scale_volt) / source_volts(spec, layer)) / layer.r_feedback_ohm
@@ -29,14 +29,15 @@ def asked_siemens(layer: ProgrammedLayer) -> Tensor:
     for effect in (Levels(), ESeriesRounding()):
         if effect.present(bar):
             devices = effect.forward(devices, None, bar, layer.conditions)
-    return devices.asked
+    return _where_populated(devices.asked, layer)
 
 
 def device_variance(layer: ProgrammedLayer) -> Tensor:
     """Return the variance of every device in S² at the age and temperature of the read, shape ``(2, n, columns)``.
 
     Programming error and its relaxation; the spread of drift exponents, ``(G ln(t/t₀) σ_ν)²``; read noise if the read
-    is noisy. Stuck devices, which are no small change, and what is the same on all chips are not in it.
+    is noisy; zero where there is no device. Stuck devices, which are no small change, and what is the same on all chips
+    are not in it.
     """
     bar, when = layer.spec.crossbar, layer.conditions
     asked = asked_siemens(layer)
@@ -53,7 +54,11 @@ def device_variance(layer: ProgrammedLayer) -> Tensor:
         now, variance = now * factor, variance * factor**2
     if bar.read_noise is not None and when.reads is not None:
         variance = variance + read_sigma(now, asked, bar, when).square()
-    return variance
+    return _where_populated(variance, layer)
+
+
+def _where_populated(value: Tensor, layer: ProgrammedLayer) -> Tensor:
+    return value if layer.populated is None else value.masked_fill(~layer.populated, 0.0)
 
 
 def _clamped_log(log_x: Tensor, law: ClampedLog) -> Tensor:
