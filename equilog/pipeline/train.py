@@ -6,12 +6,11 @@ import shutil
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from equilog.devices import Device, NgspiceDevice
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip
-from equilog.model import HybridDEQ
 from equilog.objective import Objective
 from equilog.runs.config import RunConfig
 from equilog.runs.folder import RunFolder
@@ -23,7 +22,9 @@ from equilog.training.adapt import adapt
 def load_data(config: RunConfig) -> Data:
     """Return the data of a run's task, as many as the configuration wants."""
     folder = None if config.data is None else Path(config.data)
-    return get_task(config.task).load(folder).limited(config.samples)
+    task = get_task(config.task)
+    task.on_damage = config.on_damage
+    return task.load(folder).limited(config.samples)
 
 
 def objective_of(config: RunConfig, data: Data) -> Objective:
@@ -109,12 +110,16 @@ def _device(name: str, chip: Chip) -> Device:
 
 
 @torch.no_grad()
-def mean_score(model: HybridDEQ, x: Tensor, y: Tensor, objective: Objective, chip: Chip | None = None) -> float:
-    """Return the mean score of the model's outputs for `x` against `y`, in batches; ideal without a chip."""
+def mean_score(model: nn.Module, x: Tensor, y: Tensor, objective: Objective, chip: Chip | None = None) -> float:
+    """Return the mean score of outputs for `x` against `y`, in batches; ideal without a chip.
+
+    Any module from inputs to outputs will do; with a chip, a :class:`~equilog.model.HybridDEQ`.
+    """
     total = 0.0
     for start in range(0, len(x), 1000):
         part = slice(start, start + 1000)
-        total += float(objective.score(model(x[part], chip), y[part]))
+        out = model(x[part]) if chip is None else model(x[part], chip)
+        total += float(objective.score(out, y[part]))
     return total / len(x)
 
 
@@ -124,6 +129,6 @@ class _TestScore:
     def __init__(self, x: Tensor, y: Tensor, objective: Objective) -> None:
         self.x, self.y, self.objective = x, y, objective
 
-    def __call__(self, model: HybridDEQ, stage: str) -> dict[str, float]:
+    def __call__(self, model: nn.Module, stage: str) -> dict[str, float]:
         found = mean_score(model, self.x, self.y, self.objective)
         return {f"test_{self.objective.score_name}_ideal": found}

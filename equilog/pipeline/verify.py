@@ -140,6 +140,8 @@ def _metrics(
         "seed": config.seed,
         "chip_seed": config.chip_seed,
         "test_samples": len(x),
+        "data_source": data.source,
+        "samples_skipped": data.skipped,
         **_ladder_metrics(report),
         f"{name}_ideal": mean_score(trained, x, y, objective),
         f"{name}_ideal_before_twin_training": _before_chips(config.training, folder.training(), f"test_{name}_ideal"),

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from equilog.names import Strict, load_yaml, merged, parse
 from equilog.tasks import get_task
+from equilog.tasks.damage import OnDamage
 from equilog.tasks.task import ModelConfig
 from equilog.training import TrainConfig
 from equilog.training.adapt import AdaptConfig
@@ -51,6 +52,8 @@ class RunConfig(Strict):
     """of the chip that is built and verified"""
     data: str | None = None
     """folder with the data, if not the task's usual place"""
+    on_damage: OnDamage = "refuse"
+    """what to do with a damaged sample: refuse it by name, or skip it; metrics.json then counts them by reason"""
     samples: int | None = Field(default=None, ge=16)
     """use only this many training and test samples"""
     model: ModelConfig

@@ -4,10 +4,26 @@ from equilog.names import unknown
 from equilog.tasks.dynamics.linear import LinearSystem
 from equilog.tasks.measures import Measure, Picture
 from equilog.tasks.task import Data, Predict, Task
+from equilog.tasks.vision.bccd import Bccd
+from equilog.tasks.vision.cifar import Cifar10, Cifar100
 from equilog.tasks.vision.digits import Digits
 from equilog.tasks.vision.fashion_mnist import FashionMnist
+from equilog.tasks.vision.mnist import Mnist
+from equilog.tasks.vision.voc_segmentation import VocSegmentation
 
-_TASKS: dict[str, type[Task]] = {task.name: task for task in (Digits, FashionMnist, LinearSystem)}
+_TASKS: dict[str, type[Task]] = {
+    task.name: task
+    for task in (
+        Bccd,
+        Cifar10,
+        Cifar100,
+        Digits,
+        FashionMnist,
+        LinearSystem,
+        Mnist,
+        VocSegmentation,
+    )
+}
 
 
 def task_names() -> list[str]:

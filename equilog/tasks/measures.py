@@ -37,6 +37,23 @@ class Measure(Strict):
 
 
 @dataclass(frozen=True)
+class SolverAnswer:
+    """What a trusted numerical solver gives for some inputs.
+
+    Attributes:
+        name: of the solver and its tolerance, as people call them.
+        y: answers, shaped like the targets.
+        second_per_sample: as measured, one sample after the other.
+        operations_per_sample: multiply–accumulates, counted or from a formula that the task states.
+    """
+
+    name: str
+    y: Tensor
+    second_per_sample: float
+    operations_per_sample: float
+
+
+@dataclass(frozen=True)
 class Picture:
     """A picture of the report; drawn in the report's own settings.
 

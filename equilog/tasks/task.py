@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,10 +15,11 @@ from torch import Tensor
 from equilog.model import HybridDEQ
 from equilog.names import Strict
 from equilog.objective import Classification, Objective
+from equilog.tasks.damage import OnDamage
 from equilog.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from equilog.tasks.measures import Measure, Picture
+    from equilog.tasks.measures import Measure, Picture, SolverAnswer
 
 Predict = Callable[[Tensor], Tensor]
 """A model as a function from inputs to outputs, in float64 and on the tape: ideal, or on one chip"""
@@ -29,7 +30,7 @@ class Data:
     """Inputs as float32 in the shape the model takes, and what outputs are compared with.
 
     That is class indices as int64, shape ``(samples,)``, or targets as float32 in the shape the model gives,
-    ``(samples, …)``; the task's objective says which.
+    ``(samples, …)``; the task's objective says which. `skipped` counts damaged samples left out, by reason.
     """
 
     train_x: Tensor
@@ -37,11 +38,12 @@ class Data:
     test_x: Tensor
     test_y: Tensor
     source: str
+    skipped: dict[str, int] = field(default_factory=dict)
 
     def limited(self, samples: int | None) -> Data:
         """Return at most `samples` training and test samples, the first of each."""
         s = slice(samples)
-        return Data(self.train_x[s], self.train_y[s], self.test_x[s], self.test_y[s], self.source)
+        return Data(self.train_x[s], self.train_y[s], self.test_x[s], self.test_y[s], self.source, self.skipped)
 
 
 class ModelConfig(Strict):
@@ -66,6 +68,8 @@ class Task(ABC):
     train_defaults: ClassVar[TrainConfig]
     verify_defaults: ClassVar[dict[str, Any]] = {}
     """of the run's verification, where it should not take the usual number of samples"""
+    on_damage: OnDamage = "refuse"
+    """what loading does with a damaged sample: refuse it by name, or skip and count it"""
 
     @abstractmethod
     def load(self, folder: Path | None = None) -> Data:
@@ -105,3 +109,7 @@ class Task(ABC):
     def pictures(self, ideal: Predict, twin: Predict, data: Data) -> list[Picture]:
         """Return pictures for the report: the ideal model and the chip beside what is trusted; none by default."""
         return []
+
+    def solver(self, x: Tensor) -> SolverAnswer | None:
+        """Return what the trusted numerical solver answers to inputs, float64; None for a task that has none."""
+        return None

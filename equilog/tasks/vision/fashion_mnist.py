@@ -12,8 +12,9 @@ from equilog.cells import CircuitCell
 from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.tasks.task import Data, ModelConfig, Task
+from equilog.tasks.vision.download import download
 from equilog.tasks.vision.idx import read_idx
-from equilog.tasks.vision.images import conv_parameterization, random_affine
+from equilog.tasks.vision.images import conv_parameterization, random_affine, unit_range
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import full
 
@@ -45,11 +46,13 @@ class FashionMnist(Task):
     def load(self, folder: Path | None = None) -> Data:
         """Return the set from `folder`, from Debian's package, or by a checksummed download into a cache."""
         if folder is None:
-            folder = DEBIAN_FOLDER if DEBIAN_FOLDER.is_dir() else _download()
+            folder = DEBIAN_FOLDER
+            if not folder.is_dir():
+                folder = download(self.name, DOWNLOAD, FILES, HOW_TO_GET)
         if not folder.is_dir():
             raise UserError(f"no folder {folder} with Fashion-MNIST; {HOW_TO_GET}")
-        train_x, train_y = _pair(folder, "train")
-        test_x, test_y = _pair(folder, "t10k")
+        train_x, train_y = read_pair(folder, "train", HOW_TO_GET)
+        test_x, test_y = read_pair(folder, "t10k", HOW_TO_GET)
         return Data(train_x, train_y, test_x, test_y, str(folder))
 
     def build(self, config: ModelConfig) -> HybridDEQ:
@@ -65,36 +68,25 @@ class FashionMnist(Task):
         return random_affine(x, generator, degrees=4, scale=0.05, shift=0.04, flip=True)
 
 
-def _pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
-    images = read_idx(_file(folder, f"{part}-images-idx3-ubyte"))
-    labels = read_idx(_file(folder, f"{part}-labels-idx1-ubyte"))
+def read_pair(folder: Path, part: str, how_to_get: str) -> tuple[Tensor, Tensor]:
+    """Return images ``(n, 1, 28, 28)`` in [0, 1] and labels ``(n,)`` of "train" or "t10k", as MNIST's files hold them.
+
+    Raises:
+        UserError: for files that are missing or not what they should be.
+    """
+    images = read_idx(_file(folder, f"{part}-images-idx3-ubyte", how_to_get))
+    labels = read_idx(_file(folder, f"{part}-labels-idx1-ubyte", how_to_get))
     if images.ndim != 3 or images.shape[1:] != (28, 28):
         raise UserError(f"{folder}: {part} images have shape {images.shape}, expected (samples, 28, 28)")
     if labels.shape != images.shape[:1]:
         raise UserError(f"{folder}: {len(images)} {part} images, but labels of shape {labels.shape}")
     if labels.size and labels.max() > 9:
         raise UserError(f"{folder}: {part} label {labels.max()} at position {labels.argmax()}, expected 0 to 9")
-    x = torch.from_numpy(images.astype(np.float32) / 255)[:, None]
-    return x, torch.from_numpy(labels.astype(np.int64))
+    return unit_range(images)[:, None], torch.from_numpy(labels.astype(np.int64))
 
 
-def _file(folder: Path, stem: str) -> Path:
+def _file(folder: Path, stem: str, how_to_get: str) -> Path:
     for name in (f"{stem}.gz", stem):
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f"{folder} holds neither {stem}.gz nor {stem}; {HOW_TO_GET}")
-
-
-def _download() -> Path:
-    try:
-        import pooch  # noqa: PLC0415  (only needed where the data are not on the machine)
-    except ImportError:
-        raise UserError(f"Fashion-MNIST is not on this machine; {HOW_TO_GET}") from None
-    store = pooch.create(pooch.os_cache("equilog") / "fashion-mnist", DOWNLOAD, registry=FILES, retry_if_failed=1)
-    try:
-        paths = [store.fetch(name) for name in FILES]
-    except Exception as error:  # pooch passes on whatever its transport raises
-        raise UserError(
-            f"Fashion-MNIST is not on this machine and could not be downloaded ({error}); {HOW_TO_GET}"
-        ) from None
-    return Path(paths[0]).parent
+    raise UserError(f"{folder} holds neither {stem}.gz nor {stem}; {how_to_get}")

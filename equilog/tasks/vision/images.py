@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -45,3 +47,43 @@ def random_affine(
     theta[:, :, 2] = 2 * shift * draw[2:4].T
     grid = nn.functional.affine_grid(theta, list(x.shape), align_corners=False)
     return nn.functional.grid_sample(x, grid, align_corners=False)
+
+
+def crop_and_flip(x: Tensor, generator: torch.Generator, *, pad: int) -> Tensor:
+    """Shift every image of ``(batch, channels, h, w)`` by whole pixels up to `pad` either way, and mirror every other.
+
+    What comes in from outside is zero.
+
+    Args:
+        x: images.
+        generator: source of randomness.
+        pad: largest shift, pixels.
+    """
+    count, _, height, width = x.shape
+    down, right = torch.randint(2 * pad + 1, (2, count, 1), generator=generator)
+    mirror = torch.rand(count, 1, generator=generator) < 0.5
+    rows, columns = down + torch.arange(height), torch.arange(width).expand(count, width)
+    columns = right + torch.where(mirror, columns.flip(1), columns)
+    # Channels last: then every pixel that is gathered is one piece of memory.
+    wide = nn.functional.pad(x, (pad,) * 4).permute(0, 2, 3, 1)
+    which = torch.arange(count)[:, None, None]
+    return wide[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def unit_range(images: NDArray[np.uint8]) -> Tensor:
+    """Return images as float32 in [0, 1]."""
+    return torch.from_numpy(images.astype(np.float32)).div_(255)
+
+
+def random_light(x: Tensor, generator: torch.Generator, *, brightness: float, contrast: float) -> Tensor:
+    """Change light and contrast of every image of ``(batch, channels, h, w)`` in [0, 1], uniformly at random.
+
+    Args:
+        x: images.
+        generator: source of randomness.
+        brightness: largest number added, either way.
+        contrast: largest relative change of distances from the image's mean.
+    """
+    draw = (torch.rand(2, len(x), 1, 1, 1, generator=generator, dtype=x.dtype) * 2 - 1).unbind()
+    mean = x.mean((1, 2, 3), keepdim=True)
+    return (mean + (x - mean) * (1 + contrast * draw[1]) + brightness * draw[0]).clamp(0, 1)

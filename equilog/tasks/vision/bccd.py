@@ -1,0 +1,140 @@
+"""BCCD: blood cells in microscope pictures (github.com/Shenggan/BCCD_Dataset, MIT), each with a box."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from equilog.model import HybridDEQ
+from equilog.names import UserError
+from equilog.objective import Objective
+from equilog.tasks.damage import Skipped
+from equilog.tasks.measures import Measure
+from equilog.tasks.task import Data, ModelConfig, Predict, Task
+from equilog.tasks.vision import detector
+from equilog.tasks.vision.boxes import Annotated, read_pictures
+from equilog.tasks.vision.coco import CocoSplit, read_coco
+from equilog.tasks.vision.detection import Detection, mean_average_precision, padded
+from equilog.tasks.vision.encoders import Standardise, residual_stages
+from equilog.tasks.vision.grid_cell import GridCell
+from equilog.tasks.vision.images import random_light, unit_range
+from equilog.tasks.vision.store import Store, open_store
+from equilog.tasks.vision.voc import read_boxes
+from equilog.training.config import TrainConfig
+from equilog.training.curriculum import ideal_then_twin
+
+CLASSES = ("Platelets", "RBC", "WBC")
+HOW_TO_GET = (
+    "get it with: git clone https://github.com/Shenggan/BCCD_Dataset, and name its folder, or one with COCO's "
+    "annotations/instances_train.json and instances_test.json, with --data"
+)
+HEIGHT, WIDTH, STRIDE = 96, 128, 8
+GRID = HEIGHT // STRIDE, WIDTH // STRIDE
+_NODES = GRID[0] * GRID[1]
+_RARE = 0.05
+"""probability of an object that a location begins with"""
+_BATCH = 24
+
+
+class Bccd(Task):
+    """Red and white blood cells and platelets; the authors' lists."""
+
+    name = "bccd"
+    summary = f"BCCD, boxes of three kinds of blood cells, pictures resized to {HEIGHT}×{WIDTH}"
+    split = "the authors' lists: train trains (205 pictures), test tests (72); val (87) is not used"
+    caveat = "72 test pictures of few slides; not every cell of the pictures is annotated"
+    model_defaults = ModelConfig(states=_NODES, drives=_NODES, margin=0.3)
+    train_defaults = TrainConfig(stages=ideal_then_twin(60), batch_size=16, learning_rate=0.004, weight_decay=0.02)
+    verify_defaults: ClassVar[dict[str, Any]] = {
+        "rest_samples": 1,
+        "settle_samples": 0,
+        "chain_samples": 0,
+        "chips": 4,
+    }
+
+    def load(self, folder: Path | None = None) -> Data:
+        """Return the set from a folder or archive, in the authors' VOC layout or as COCO JSON."""
+        if folder is None:
+            raise UserError(f"{self.name} is not downloaded by itself; {HOW_TO_GET}")
+        store = open_store(folder, hint=HOW_TO_GET)
+        skipped = Skipped(self.on_damage)
+        (train_x, train_y), (test_x, test_y) = (self._split(store, s, skipped) for s in ("train", "test"))
+        return Data(train_x, train_y, test_x, test_y, str(store.place), skipped.counts)
+
+    def build(self, config: ModelConfig) -> HybridDEQ:
+        """Residual stages to 12×16 locations, a diffusion among them as the neck, two convolutions as the head.
+
+        Raises:
+            UserError: unless states and drives are the same multiple of 192: channels of the grid.
+        """
+        channels, rest = divmod(config.states, _NODES)
+        if rest or config.drives != config.states:
+            raise UserError(
+                f"{config.states} states and {config.drives} drives: expected the same multiple of {_NODES} for both, "
+                f"channels of a {GRID[0]}×{GRID[1]} grid with a DAC a node"
+            )
+        widths = (16, 32, 64, 64)
+        parameterize = nn.Sequential(
+            Standardise((0.737, 0.696, 0.715), (0.059, 0.100, 0.074)),
+            residual_stages(3, widths),
+            nn.Conv2d(widths[-1], channels, 1),
+            nn.Tanh(),
+            nn.Flatten(),
+        )
+        last = nn.Conv2d(64, len(CLASSES) + 4, 1)
+        assert last.bias is not None
+        with torch.no_grad():
+            last.bias[: len(CLASSES)] = float(np.log(_RARE / (1 - _RARE)))
+            last.bias[-2:] = float(np.log(2.0))  # boxes of two locations a side
+        readout = nn.Sequential(
+            nn.Unflatten(1, (channels, *GRID)),
+            nn.Conv2d(channels, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3, padding=1),
+            nn.ReLU(),
+            last,
+        )
+        return HybridDEQ(parameterize, GridCell(channels, *GRID, margin=config.margin), readout)
+
+    def objective(self, data: Data, config: TrainConfig) -> Objective:
+        """Return focal loss and generalised IoU, and each picture's F1."""
+        return Detection(STRIDE)
+
+    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Brighter or darker, with more or less contrast; boxes stay, so pictures stay where they are."""
+        return random_light(x, generator, brightness=0.1, contrast=0.2)
+
+    @torch.no_grad()
+    def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
+        """Return COCO's mean average precision over the test pictures."""
+        parts = [data.test_x[k : k + _BATCH] for k in range(0, len(data.test_x), _BATCH)]
+        answers = [found for x in parts for found in detector.found(predict(x), STRIDE)]
+        both = mean_average_precision(answers, data.test_y, CLASSES)
+        note = "COCO's evaluation" if both else "needs pycocotools: pip install 'equilog[vision]'"
+        names = "mAP, overlap 0.5 to 0.95", "mAP, overlap 0.5"
+        values = both or (None, None)
+        return [Measure(name=n, value=v, better="higher", note=note) for n, v in zip(names, values)]
+
+    def _split(self, store: Store, split: str, skipped: Skipped) -> tuple[Tensor, Tensor]:
+        name = store.ending(f"annotations/instances_{split}.json")
+        if name is not None:
+            items = _by_name(read_coco(store, name, skipped), store.where(name))
+        elif store.ending(f"ImageSets/Main/{split}.txt") is not None:
+            items = read_boxes(store, split, CLASSES, skipped)
+        else:
+            raise UserError(f"{store.place} holds no list or annotations of split {split!r}; {HOW_TO_GET}")
+        images, kept = read_pictures(store, items, split, (HEIGHT, WIDTH), skipped)
+        return unit_range(images), padded([items[k] for k in kept], (HEIGHT, WIDTH))
+
+
+def _by_name(split: CocoSplit, where: str) -> list[Annotated]:
+    """Return the items with labels as they stand in :data:`CLASSES`, whatever the order in the file."""
+    unknown = sorted(set(split.classes) - set(CLASSES))
+    if unknown:
+        raise UserError(f"{where}: category {unknown[0]!r}, expected {', '.join(CLASSES)}")
+    order = np.array([CLASSES.index(name) for name in split.classes])
+    return [Annotated(i.file, i.width, i.height, i.boxes, order[i.labels], i.crowd) for i in split.items]

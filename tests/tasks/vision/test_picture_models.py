@@ -1,0 +1,135 @@
+"""Models of picture tasks: shapes, ranges, independence of a batch, and augmentation that only shifts and mirrors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from builders import generator
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from equilog.hardware import Chip, load_spec
+from equilog.names import UserError
+from equilog.objective import Classification
+from equilog.tasks import get_task
+from equilog.tasks.vision.encoders import ResidualBlock, Standardise, group_norm, residual_stages, resnet_encoder
+from equilog.tasks.vision.images import crop_and_flip
+from equilog.training import TrainConfig, fit
+from equilog.training.curriculum import ideal_then_twin
+
+TASKS = [("cifar10", (3, 32, 32), 10), ("cifar100", (3, 32, 32), 100), ("mnist", (1, 28, 28), 10)]
+
+
+@pytest.mark.parametrize(("name", "shape", "classes"), TASKS)
+def test_models_fit_their_pictures_ideal_and_on_a_chip(name: str, shape: tuple[int, ...], classes: int) -> None:
+    task = get_task(name)
+    model = task.build(task.model_defaults)
+    x = torch.rand(3, *shape)
+    drive = model.parameterize(x)
+    assert drive.shape == (3, task.model_defaults.drives)
+    assert drive.abs().max() <= 1
+    assert model(x).shape == (3, classes)
+    assert model(x, Chip(load_spec("rram"), 0)).isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "shape", "classes"), TASKS)
+def test_a_sample_alone_gives_what_it_gives_in_a_batch(name: str, shape: tuple[int, ...], classes: int) -> None:
+    task = get_task(name)
+    model = task.build(task.model_defaults).double()
+    x = torch.rand(4, *shape, dtype=torch.float64)
+    alone = torch.cat([model(one[None]) for one in x])
+    torch.testing.assert_close(model(x), alone, rtol=1e-4, atol=1e-6)
+    model.eval()
+    torch.testing.assert_close(model(x), alone, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist"])
+def test_missing_data_are_said_with_what_to_do(name: str, tmp_path: object) -> None:
+    with pytest.raises(UserError, match=r"with --data"):
+        get_task(name).load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["cifar10", "mnist"])
+def test_a_download_that_fails_says_what_to_do(name: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pooch
+
+    def nowhere(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(pooch.core, "stream_download", nowhere)
+    with pytest.raises(UserError, match=rf"{name} is not on this machine .*no route to host.*--data"):
+        get_task(name).load()
+
+
+def test_standardised_pictures_have_mean_zero_and_deviation_one() -> None:
+    x = torch.rand(50, 3, 8, 8) * torch.tensor([1.0, 0.5, 0.1]).view(-1, 1, 1) + 0.2
+    mean, std = x.mean((0, 2, 3)).tolist(), x.std((0, 2, 3)).tolist()
+    y = Standardise(mean, std)(x)
+    torch.testing.assert_close(y.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.std((0, 2, 3)), torch.ones(3))
+    with pytest.raises(ValueError, match="std above 0"):
+        Standardise([0.5], [0.0])
+
+
+@pytest.mark.parametrize(("channels", "width", "stride"), [(8, 8, 1), (8, 12, 1), (8, 16, 2), (3, 5, 2)])
+def test_a_block_begins_as_its_shortcut(channels: int, width: int, stride: int) -> None:
+    block = ResidualBlock(channels, width, stride)
+    x = torch.randn(2, channels, 9, 12)
+    torch.testing.assert_close(block(x), block.shortcut(x).relu())
+    assert block(x).shape == (2, width, -(-9 // stride), -(-12 // stride))
+    with torch.no_grad():
+        block.residual[-1].weight.fill_(1.0)
+    assert not torch.allclose(block(x), block.shortcut(x).relu())
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(32, 4), (12, 3), (7, 7), (132, 33)])
+def test_groups_divide_every_width(channels: int, groups: int) -> None:
+    assert group_norm(channels).num_groups == groups
+
+
+def test_stages_halve_the_resolution() -> None:
+    assert residual_stages(1, (4, 6, 8), blocks=2)(torch.rand(2, 1, 16, 12)).shape == (2, 8, 4, 3)
+    assert resnet_encoder((0.5,), (0.2,), (4, 6), 7)(torch.rand(2, 1, 16, 12)).shape == (2, 7)
+    with pytest.raises(ValueError, match="0 blocks"):
+        residual_stages(1, (4,), 0)
+
+
+@given(seed=st.integers(0, 1000), pad=st.integers(0, 4))
+def test_a_cropped_picture_is_a_shift_or_its_mirror_image(seed: int, pad: int) -> None:
+    x = 1 + torch.rand(5, 2, 6, 7, generator=generator(seed))
+    wide = nn.functional.pad(x, (pad,) * 4)
+    for k, found in enumerate(crop_and_flip(x, generator(seed + 1), pad=pad)):
+        crops = [
+            wide[k, :, down : down + 6, right : right + 7]
+            for down in range(2 * pad + 1)
+            for right in range(2 * pad + 1)
+        ]
+        assert sum(torch.equal(found, c) or torch.equal(found, c.flip(2)) for c in crops) >= 1
+
+
+def test_every_shift_and_both_hands_come_up() -> None:
+    x = torch.arange(1.0, 26).view(1, 1, 5, 5).expand(2000, 1, 5, 5)
+    found = crop_and_flip(x, generator(0), pad=1)
+    kinds = {tuple(image.flatten().tolist()) for image in found}
+    assert len(kinds) == 18  # 3 × 3 shifts, mirrored and not
+    same = torch.equal(crop_and_flip(x, generator(0), pad=1), found)
+    assert same
+
+
+def test_an_encoder_learns_together_with_the_equilibrium() -> None:
+    """Bright corners of the picture tell the class; the ideal model and its chips must find that."""
+    task = get_task("cifar10")
+    torch.manual_seed(1)
+    y = torch.arange(96) % 2
+    x = 0.1 * torch.rand(96, 3, 16, 16)
+    x[:, :, :8, :8] += 0.8 * y.view(-1, 1, 1, 1)
+    model = task.build(task.model_defaults.model_copy(update={"states": 8, "drives": 4}))
+    before = float(Classification().loss(model(x), y).detach())
+    config = TrainConfig(stages=ideal_then_twin(10), batch_size=16, learning_rate=0.02)
+    fit(model, x, y, load_spec("rram"), config, progress=False)
+    with torch.no_grad():
+        assert before > 1.5
+        assert float(Classification().loss(model(x), y)) < 0.5
+        assert float(Classification().score(model(x, Chip(load_spec("rram"), 7)), y)) > 90
