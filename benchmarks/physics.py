@@ -4,10 +4,10 @@
 
 For every task, seed and share of the training data: the physics-informed equilibrium (PI-DEQ) and the same sizes
 without the law, both through the task's curriculum (ideal, then changing chips); the equilibrium without law or
-chips (digital DEQ); an MLP, where targets are shaped like inputs one that learns what is added (ResNet); and a Fourier neural
-operator on grids, a small Transformer elsewhere, of as many parameters and epochs. Errors are those of the task's score
-on unseen samples: ideal, with noisy inputs, and the mean over unseen chips. Where a law needs no training the others
-get the epochs of `--epochs`. The trusted solver's row has its own time and operations a sample.
+chips (digital DEQ); an MLP, where targets are shaped like inputs one that learns what is added (ResNet); and a
+Fourier neural operator on grids, a small Transformer elsewhere, of as many parameters and epochs. Errors are those of
+the task's score on unseen samples: ideal, with noisy inputs, and the mean over unseen chips. Where a law needs no
+training the others get the epochs of `--epochs`. The trusted solver's row has its own time and operations a sample.
 
 Rows are written as they are done; a second call with the same `--json` does only those that are missing.
 """
