@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/digits-rram
 
-.PHONY: help demo test lint bench bench-fashion bench-engine bench-twin bench-training bench-allocate clean
+.PHONY: help demo test lint bench bench-fashion bench-engine bench-twin bench-training bench-allocate bench-physics clean
 
 help:
 	@echo "make demo           train on digits, build one chip, settle it in ngspice, write the report"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench-twin     the twin against ngspice and published statistics (five minutes)"
 	@echo "make bench-training what curricula and adaptation buy on unseen chips (an hour)"
 	@echo "make bench-allocate which part of a network runs where, predicted and run (three minutes)"
+	@echo "make bench-physics  laws in resistors, and what they buy against plain networks (minutes)"
 	@echo "make clean          remove the virtual environment"
 
 # torch comes first and pinned: an unpinned install would bring gigabytes of CUDA.
@@ -70,6 +71,10 @@ bench-training: $(VENV)/.installed
 
 bench-allocate: $(VENV)/.installed
 	$(BIN)/python benchmarks/allocate.py --json results/allocate.json
+
+bench-physics: $(VENV)/.installed
+	$(BIN)/python benchmarks/law_alone.py --json results/law_alone.json
+	$(BIN)/python benchmarks/physics.py --seeds 0 1 2 --jobs 2 --json results/physics.json
 
 clean:
 	rm -rf $(VENV)
