@@ -50,7 +50,9 @@ def rest(
     Raises:
         NgspiceError: if the simulator fails or settles fewer samples than the bench asks for.
     """
-    plots = simulator.run(folder, "op.cir", "op.raw", timeout_second=60 + 2.0 * samples, cancel=cancel)
+    # A dense crossbar has n² pairs, and each of Newton's steps goes through all of them.
+    longest = 60 + samples * (2.0 + 2e-4 * states**2)
+    plots = simulator.run(folder, "op.cir", "op.raw", timeout_second=longest, cancel=cancel)
     if len(plots) != samples:
         raise NgspiceError(f"op.cir asks for {samples} operating points, ngspice returned {len(plots)}")
     found = [rest_of(plot, states) for plot in plots]

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equilog.circuit import NgspiceError
 from equilog.cost import CostReport, DigitalTarget, Use, estimate
-from equilog.devices.ladder import score_on, verify
+from equilog.devices.ladder import Ladder, score_on, verify
 from equilog.devices.ladder_report import AT_REST, IN_TIME, TRANSISTORS, TWIN_AT_REST, LadderReport, asked_for
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip
@@ -48,7 +49,7 @@ def verify_run(
 
     Raises:
         NgspiceMissingError: without a simulator, if `rungs` asks for it; no file is touched.
-        UserError: as :func:`equilog.devices.verify`; for a run that is not trained.
+        UserError: as :func:`equilog.devices.verify`; for a run that is not trained; if ngspice fails.
     """
     check_installed()
     rungs = None if rungs is None else asked_for(rungs)
@@ -61,7 +62,8 @@ def verify_run(
         # The circuit is written first: without a simulator it is still there to look at.
         compile_run(folder, data)
     former = folder.former_ladder()
-    ladder = verify(
+    ladder = _climbed(
+        folder,
         model,
         folder.chip(),
         data.test_x[:count],
@@ -91,6 +93,17 @@ def verify_run(
     write_report(folder)
     tell("done", 1.0)
     return ladder.report
+
+
+def _climbed(run: RunFolder, *args: Any, **settings: Any) -> Ladder:
+    """Return the ladder; a simulator that fails is a mistake to explain, for what was trained is kept."""
+    try:
+        return verify(*args, **settings)
+    except NgspiceError as error:
+        raise UserError(
+            f"ngspice failed: {error}. The trained model is kept in {run.path}: try fewer samples (`verify` in "
+            f"config.yaml), or some rungs alone, equilog verify {run.path} --rung twin"
+        ) from None
 
 
 def cost_of_run(

@@ -103,6 +103,19 @@ def test_what_is_cut_short_leaves_the_former_ladder_whole(folder, monkeypatch, s
     assert not [path for path in folder.path.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.ngspice
+def test_a_simulator_that_fails_is_a_mistake_that_says_what_is_kept(folder, monkeypatch):
+    def fail(*_args: object) -> None:
+        raise NgspiceError("did not finish op.cir within 62 s")
+
+    monkeypatch.setattr(ladder, "simulate", fail)
+    done = invoke(folder.path, "--rung", "rest")
+    assert isinstance(done.exception, UserError)
+    assert "did not finish op.cir within 62 s" in str(done.exception)
+    assert f"kept in {folder.path}" in str(done.exception)
+    assert (folder.path / "model.safetensors").is_file()
+
+
 def test_without_a_simulator_a_rung_of_it_is_exit_3_and_changes_nothing(folder, monkeypatch):
     monkeypatch.setenv("EQUILOG_NGSPICE", "no-such-ngspice")
     done = invoke(folder.path, "--rung", "rest")
