@@ -374,7 +374,10 @@ def write(path: Path | None, rows: Sequence[Mapping[str, Any]], arguments: argpa
     options = {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items()}
     data = {"command": " ".join(["python", *sys.argv]), "machine": machine(), "options": options, **more, "rows": rows}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_finite(data), indent=1) + "\n", encoding="utf-8")
+    # Written beside and renamed: what was measured before stays whole if this is interrupted.
+    scratch = path.with_name(f".{path.name}.part")
+    scratch.write_text(json.dumps(_finite(data), indent=1) + "\n", encoding="utf-8")
+    scratch.replace(path)
 
 
 def _finite(value: Any) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 
 import _harness as harness
 import torch
+from _chips import ends
 from torch import Tensor, nn
 
 from equilog.allocate import Allocation, Limits, allocate
@@ -133,10 +134,6 @@ def all_digital(found: Allocation) -> Span:
         evaluate(situation.problem(corner), choice).energy_joule for corner in ("low", "typical", "high")
     )
     return Span(low=low, typical=typical, high=high)
-
-
-def ends(span: Span) -> list[float]:
-    return [span.low, span.typical, span.high]
 
 
 def on_chips(row: dict[str, Any]) -> str:

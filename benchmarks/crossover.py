@@ -26,12 +26,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from _chips import ends
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from equilog.cells import AffineSystem, Tanh
-from equilog.cost import Span, Use, chip_inference, chip_watt, load_target
+from equilog.cost import Use, chip_inference, chip_watt, load_target
 from equilog.cost.area import area_parts
 from equilog.cost.converters import effective_bits, readings
 from equilog.cost.digital import solver_work
@@ -147,10 +148,6 @@ def digital(n: int, condition: str, bits: int) -> tuple[float, int]:
 
 def precision(bits: int) -> str:
     return "int8" if bits <= 8 else "fp16" if bits <= 11 else "fp32"
-
-
-def ends(span: Span) -> list[float]:
-    return [span.low, span.typical, span.high]
 
 
 def measure(

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _chips import ends, settling_second
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -32,10 +33,7 @@ from torch.nn import functional as F
 from equilog.cells import CircuitCell
 from equilog.cost import Span, Work, estimate, load_target, module_work
 from equilog.cost.span import dominant
-from equilog.devices import TwinDevice
 from equilog.hardware import Chip, load_spec
-from equilog.hardware.transient import Transient
-from equilog.hardware.twin import dac
 from equilog.model import HybridDEQ
 from equilog.objective import Classification
 from equilog.pipeline import UNSEEN_CHIPS, mean_score
@@ -96,23 +94,6 @@ def rounded(model: nn.Module) -> nn.Module:
     return made
 
 
-@torch.no_grad()
-def settling_second(model: HybridDEQ, chip: Chip, x: Tensor) -> list[float]:
-    device = TwinDevice(chip)
-    device.program(model.cell)
-    layer = device.layer
-    drive = model.parameterize(x).double()
-    settled = device.settle(drive)
-    half_code = 0.5 / (2 ** (int(chip.spec.adc.bits) - 1) - 1)
-    volt = settled.p * float(chip.spec.activation.v_scale_volt)
-    times, _ = Transient(layer, dac(layer, drive)).settle(volt, half_code, LONGEST_TAU * layer.time_constant_second)
-    return [float(t) for t in times]
-
-
-def ends(span: Span) -> list[float]:
-    return [span.low, span.typical, span.high]
-
-
 def of_module(name: str, model: nn.Module, data: Data) -> dict[str, Any]:
     work = module_work(model, data.test_x[:1])
     found = {"model": name, "accuracy": right(model, data), "accuracy_int8": right(rounded(model), data)}
@@ -128,7 +109,8 @@ def of_equilibrium(name: str, model: HybridDEQ, technology: str, data: Data, chi
     test = model, data.test_x, data.test_y, Classification()
     on_chips = [mean_score(*test, Chip(spec, UNSEEN_CHIPS + k)) for k in range(chips)]
     chip, x = Chip(spec, 1), data.test_x[:SETTLED]
-    times = settling_second(model, chip, x)
+    half_code = 0.5 / (2 ** (int(spec.adc.bits) - 1) - 1)
+    times = settling_second(model, chip, x, half_code, LONGEST_TAU)
     row: dict[str, Any] = {
         "model": name,
         "technology": technology,

@@ -2,12 +2,13 @@
 
     python benchmarks/physics.py --seeds 0 1 2 --jobs 2 --json results/physics.json
 
-For every task, seed and share of the training data: the physics-informed equilibrium (PI-DEQ) and the same sizes
-without the law, both through the task's curriculum (ideal, then changing chips); the equilibrium without law or
-chips (digital DEQ); an MLP, where targets are shaped like inputs one that learns what is added (ResNet); and a
-Fourier neural operator on grids, a small Transformer elsewhere, of as many parameters and epochs. Errors are those of
-the task's score on unseen samples: ideal, with noisy inputs, and the mean over unseen chips. Where a law needs no
-training the others get the epochs of `--epochs`. The trusted solver's row has its own time and operations a sample.
+For every task, seed and share of the training data: the physics-informed equilibrium (PI-DEQ), where the task's model
+holds a law, and the same sizes without it, both through the task's curriculum (ideal, then changing chips); the
+equilibrium without law or chips (digital DEQ); an MLP, where targets are shaped like inputs one that learns what is
+added (ResNet); and a Fourier neural operator on grids, a small Transformer elsewhere, of the width that comes nearest
+to as many parameters, for as many epochs. Errors are those of the task's score on unseen samples: ideal, with noisy
+inputs, and the mean over unseen chips. Where a law needs no training the others get the epochs of `--epochs`. The
+trusted solver's row has its own time and operations a sample.
 
 Rows are written as they are done; a second call with the same `--json` does only those that are missing.
 """
@@ -15,14 +16,13 @@ Rows are written as they are done; a second call with the same `--json` does onl
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,21 +30,21 @@ from typing import Any
 
 import _harness
 import torch
+from _chips import ends, settling_second
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 
 from equilog.baselines.fno import Fno
-from equilog.baselines.matching import matched, parameter_count
+from equilog.baselines.matching import count_of, matched, parameter_count
 from equilog.baselines.mlp import Mlp, Residual
 from equilog.baselines.transformer import NumberTransformer
+from equilog.cells import fixed_of
 from equilog.cost import estimate, load_target, module_work
 from equilog.devices import TwinDevice
 from equilog.devices.ladder import score_on
 from equilog.hardware import Chip, load_spec
 from equilog.hardware.quantise import half_code
-from equilog.hardware.transient import Transient
-from equilog.hardware.twin import dac
 from equilog.model import HybridDEQ
 from equilog.objective import Objective
 from equilog.pipeline import UNSEEN_CHIPS, mean_score
@@ -66,6 +66,12 @@ def tasks_of_physics() -> list[str]:
     return [name for name in task_names() if type(get_task(name)).__module__.startswith(folders)]
 
 
+def holds_law(name: str) -> bool:
+    """Return whether a task's model has a law beside what it learns: without one there is no PI-DEQ to speak of."""
+    task = get_task(name)
+    return fixed_of(task.build(task.model_defaults).cell) is not None
+
+
 def training(task: Task, model: str, epochs: int) -> TrainConfig:
     config = task.train_defaults
     if model == PI:
@@ -77,13 +83,12 @@ def training(task: Task, model: str, epochs: int) -> TrainConfig:
 
 def build(task: Task, model: str, data: Data) -> tuple[str, nn.Module]:
     """Return what it is called, and the untrained network."""
-    sizes = task.model_defaults
-    without = task.build(sizes.model_copy(update={"prior": False}))
+    without = partial(task.build, task.model_defaults.model_copy(update={"prior": False}))
     if model == PI:
-        return PI, task.build(sizes)
+        return PI, task.build(task.model_defaults)
     if model in (WITHOUT, DIGITAL):
-        return model, without
-    count = parameter_count(without)
+        return model, without()
+    count = count_of(without)
     inputs, outputs = tuple(data.train_x.shape[1:]), tuple(data.train_y.shape[1:])
     scale_x, scale_y = float(data.train_x.square().mean().sqrt()), float(data.train_y.square().mean().sqrt())
     if model == PLAIN:
@@ -128,15 +133,7 @@ def row(name: str, model: str, seed: int, share: float, epochs: int) -> dict[str
 
 def judged(task: Task, network: nn.Module, data: Data, objective: Objective, *, with_chips: bool) -> dict[str, Any]:
     x, y = data.test_x, data.test_y
-    if isinstance(network, HybridDEQ):
-        predict: Callable[[Tensor], Tensor] = predictor(network)
-    else:
-        exact = copy.deepcopy(network).double()
-
-        def predict(given: Tensor) -> Tensor:
-            out: Tensor = exact(given.double())
-            return out
-
+    predict = predictor(network)
     begin = time.perf_counter()
     with torch.no_grad():
         network(x)
@@ -162,7 +159,7 @@ def on_chips(task: Task, network: HybridDEQ, data: Data, objective: Objective) -
     errors = [score_on(network, TwinDevice(Chip(spec, UNSEEN_CHIPS + k)), x, y, objective) for k in range(CHIPS)]
     chip = Chip(spec, UNSEEN_CHIPS)
     of_twin = task.measures(predictor(network, chip), data, ideal=False)
-    settling = settling_second(network, chip, x[:SETTLED])
+    settling = settling_second(network, chip, x[:SETTLED], half_code(spec), LONGEST_TAU)
     found: dict[str, Any] = {
         "error_chips": statistics.fmean(errors),
         "error_worst_chip": max(errors),
@@ -174,21 +171,6 @@ def on_chips(task: Task, network: HybridDEQ, data: Data, objective: Objective) -
         found |= {"joule_analog": ends(report.hybrid_energy), "joule_digital": ends(report.digital_energy)}
         found |= {"digital_steps": report.digital_steps}
     return found
-
-
-@torch.no_grad()
-def settling_second(network: HybridDEQ, chip: Chip, x: Tensor) -> list[float]:
-    device = TwinDevice(chip)
-    device.program(network.cell)
-    layer, drive = device.layer, network.parameterize(x).double()
-    volt = device.settle(drive).p * float(chip.spec.activation.v_scale_volt)
-    moving = Transient(layer, dac(layer, drive))
-    times, _ = moving.settle(volt, half_code(chip.spec), LONGEST_TAU * layer.time_constant_second)
-    return [float(t) for t in times]
-
-
-def ends(span: Any) -> list[float]:
-    return [span.low, span.typical, span.high]
 
 
 def trusted(name: str) -> dict[str, Any] | None:
@@ -277,10 +259,13 @@ def main() -> None:
     if arguments.json and arguments.json.is_file():
         rows = json.loads(arguments.json.read_text(encoding="utf-8"))["rows"]
     done = {key(r) for r in rows}
+    lawful = {task for task in arguments.tasks if holds_law(task)}
     wanted = [
         (task, model, seed, share)
         for task, seed, share, model in product(arguments.tasks, arguments.seeds, arguments.shares, arguments.models)
-        if (task, model, seed, share) not in done and (share == 1.0 or model != DIGITAL)
+        if (task, model, seed, share) not in done
+        and (share == 1.0 or model != DIGITAL)
+        and (task in lawful or model != PI)
     ]
     for task in arguments.tasks:
         if (task, SOLVER, None, 1.0) not in done and (answer := trusted(task)) is not None:
@@ -299,26 +284,18 @@ def main() -> None:
                 f"{r['error_ideal']:.2e}, {r['training_second']:.0f} s",
                 file=sys.stderr,
             )
-            save(arguments.json, rows)
-    save(arguments.json, rows)
+            save(rows, arguments)
+    save(rows, arguments)
     rows = [r for r in rows if r["task"] in arguments.tasks]
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table(rows))
     console.print(measures_table(rows))
 
 
-def save(path: Path | None, rows: list[dict[str, Any]]) -> None:
-    if path is None:
-        return
+def save(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     order = {name: k for k, name in enumerate((*MODELS, SOLVER))}
-    rows = sorted(
-        rows, key=lambda r: (r["task"], -r["share"], -1 if r["seed"] is None else r["seed"], order[r["model"]])
-    )
-    data = {"command": " ".join(["python", *sys.argv]), "machine": _harness.machine(), "rows": rows}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".part")
-    scratch.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    scratch.replace(path)
+    rows = sorted(rows, key=lambda r: (r["task"], -r["share"], r["seed"] or 0, order[r["model"]]))
+    _harness.write(arguments.json, rows, arguments)
 
 
 if __name__ == "__main__":
