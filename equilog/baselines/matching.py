@@ -31,17 +31,22 @@ def matched(make: Callable[[int], Network], parameters: int) -> Network:
     """
     if parameters < 1:
         raise ValueError(f"parameters = {parameters}: expected 1 or more")
+
+    def count(width: int) -> int:
+        return count_of(lambda: make(width))
+
     low, high = 1, 2
-    while _count(make, high) < parameters:
+    while count(high) < parameters:
         low, high = high, 2 * high
         if high > WIDEST:
             raise ValueError(f"no width up to {WIDEST} has {parameters} parameters")
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _count(make, middle) >= parameters else (middle, high)
-    return make(min((low, high), key=lambda width: abs(_count(make, width) - parameters)))
+        low, high = (low, middle) if count(middle) >= parameters else (middle, high)
+    return make(min((low, high), key=lambda width: abs(count(width) - parameters)))
 
 
-def _count(make: Callable[[int], nn.Module], width: int) -> int:
-    with torch.device("meta"):  # nothing is drawn and nothing allocated
-        return parameter_count(make(width))
+def count_of(make: Callable[[], nn.Module]) -> int:
+    """Return how many parameters a network would have; nothing is drawn and nothing allocated."""
+    with torch.device("meta"):
+        return parameter_count(make())

@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
+from equilog.baselines.scaled import Scale, Scaled
 
-class Mlp(nn.Module):
+
+class Mlp(Scaled):
     """``x → y`` of any shapes through hidden layers of one width, GELU between them.
 
     Args:
         inputs, outputs: shapes of one sample.
         width: of hidden layers.
         depth: how many there are.
-        input_scale: what inputs are divided by, a number or ``(inputs,)``; 1 unless given.
-        output_scale: what outputs are multiplied by likewise.
+        input_scale, output_scale: see :class:`~equilog.baselines.scaled.Scaled`.
     """
-
-    input_scale: Tensor
-    output_scale: Tensor
 
     def __init__(
         self,
@@ -30,23 +27,20 @@ class Mlp(nn.Module):
         width: int,
         *,
         depth: int = 2,
-        input_scale: Tensor | float = 1.0,
-        output_scale: Tensor | float = 1.0,
+        input_scale: Scale = 1.0,
+        output_scale: Scale = 1.0,
     ) -> None:
-        super().__init__()
-        self.outputs = outputs
+        super().__init__(outputs, input_scale, output_scale)
         sizes = [math.prod(inputs), *[width] * depth, math.prod(outputs)]
         layers: list[nn.Module] = []
         for a, b in pairwise(sizes):
             layers += [nn.Linear(a, b), nn.GELU()]
         self.layers = nn.Sequential(*layers[:-1])
-        self.register_buffer("input_scale", torch.as_tensor(input_scale, dtype=torch.get_default_dtype()))
-        self.register_buffer("output_scale", torch.as_tensor(output_scale, dtype=torch.get_default_dtype()))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return shape ``(batch, *outputs)``."""
-        y: Tensor = self.layers(x.flatten(1) / self.input_scale) * self.output_scale
-        return y.unflatten(1, self.outputs)
+    def answer(self, numbers: Tensor) -> Tensor:
+        """Return what the layers make of them."""
+        y: Tensor = self.layers(numbers)
+        return y
 
 
 class Residual(nn.Module):

@@ -6,10 +6,9 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import nn
 
-from equilog.baselines.matching import parameter_count
+from equilog.baselines.matching import count_of
 from equilog.tasks.vision.encoders import resnet_encoder
 
 STEP = 4
@@ -62,8 +61,7 @@ def matched_resnet(
     """
 
     def count(sizes: Sequence[int]) -> int:
-        with torch.device("meta"):  # nothing is drawn and nothing allocated
-            return parameter_count(resnet(mean, std, sizes, classes, blocks))
+        return count_of(lambda: resnet(mean, std, sizes, classes, blocks))
 
     growth = _common_growth(parameters, widths, count)
     near = [_steps_around(growth * width) for width in widths]

@@ -7,20 +7,18 @@ import math
 import torch
 from torch import Tensor, nn
 
+from equilog.baselines.scaled import Scale, Scaled
 
-class NumberTransformer(nn.Module):
+
+class NumberTransformer(Scaled):
     """Each number times a learnt vector plus another is a token; encoder layers; a head on the token that reads.
 
     Args:
         inputs, outputs: shapes of one sample.
         width: of tokens is four times this, with as many heads as keeps a head at 8 or more.
         depth: encoder layers.
-        input_scale: what inputs are divided by, a number or ``(inputs,)``.
-        output_scale: what outputs are multiplied by likewise.
+        input_scale, output_scale: see :class:`~equilog.baselines.scaled.Scaled`.
     """
-
-    input_scale: Tensor
-    output_scale: Tensor
 
     def __init__(
         self,
@@ -29,11 +27,11 @@ class NumberTransformer(nn.Module):
         width: int,
         *,
         depth: int = 2,
-        input_scale: Tensor | float = 1.0,
-        output_scale: Tensor | float = 1.0,
+        input_scale: Scale = 1.0,
+        output_scale: Scale = 1.0,
     ) -> None:
-        super().__init__()
-        self.outputs, wide = outputs, 4 * width
+        super().__init__(outputs, input_scale, output_scale)
+        wide = 4 * width
         self.embed = nn.Parameter(torch.randn(math.prod(inputs), wide) / wide**0.5)
         self.place = nn.Parameter(torch.randn(math.prod(inputs) + 1, wide) / wide**0.5)
         layer = nn.TransformerEncoderLayer(
@@ -47,12 +45,9 @@ class NumberTransformer(nn.Module):
         )
         self.encoder = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
         self.head = nn.Linear(wide, math.prod(outputs))
-        self.register_buffer("input_scale", torch.as_tensor(input_scale, dtype=torch.get_default_dtype()))
-        self.register_buffer("output_scale", torch.as_tensor(output_scale, dtype=torch.get_default_dtype()))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return shape ``(batch, *outputs)``."""
-        numbers = x.flatten(1) / self.input_scale
+    def answer(self, numbers: Tensor) -> Tensor:
+        """Return what the reading token becomes, through the head."""
         tokens = nn.functional.pad(numbers[..., None] * self.embed, (0, 0, 1, 0)) + self.place
-        y: Tensor = self.head(self.encoder(tokens)[:, 0]) * self.output_scale
-        return y.unflatten(1, self.outputs)
+        y: Tensor = self.head(self.encoder(tokens)[:, 0])
+        return y

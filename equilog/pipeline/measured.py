@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from functools import cache, partial
 from typing import Any
 
-from torch import Tensor
+from torch import nn
 
 from equilog.equilibrium import Auto, EquilibriumLayer
 from equilog.hardware import Chip
@@ -16,17 +17,21 @@ from equilog.tasks import Data, Predict, Task
 RTOL = 1e-11
 
 
-def predictor(model: HybridDEQ, chip: Chip | None = None) -> Predict:
-    """Return the model as a function of inputs, in float64 and on the tape; ideal without a chip, else on its twin."""
-    exact = copy.deepcopy(model).double()
-    exact.equilibrium = EquilibriumLayer(Auto(rtol=RTOL, probe=False))
-    layer = None if chip is None else exact.program(chip)
+def predictor(model: nn.Module, chip: Chip | None = None) -> Predict:
+    """Return a model as a function of inputs, in float64 and on the tape; ideal without a chip, else on its twin.
 
-    def predict(x: Tensor) -> Tensor:
-        y: Tensor = exact(x.double(), layer)
-        return y
+    Any module from inputs to outputs will do; with a chip, a :class:`~equilog.model.HybridDEQ`.
+    """
 
-    return predict
+    @cache
+    def ready() -> Predict:  # most tasks measure nothing: then nothing is copied or programmed
+        exact = copy.deepcopy(model).double()
+        if not isinstance(exact, HybridDEQ):
+            return exact
+        exact.equilibrium = EquilibriumLayer(Auto(rtol=RTOL, probe=False))
+        return exact if chip is None else partial(exact, chip=exact.program(chip))
+
+    return lambda x: ready()(x.double())
 
 
 def measured(task: Task, ideal: Predict, twin: Predict, data: Data) -> dict[str, list[dict[str, Any]]]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from equilog.cells import CircuitCell, FixedCoupling
+from equilog.cells import CircuitCell
 from equilog.model import HybridDEQ
 from equilog.priors import LinearLaw
 from equilog.tasks.task import ModelConfig
@@ -119,11 +117,7 @@ def lawful_model(
     coupling = law.coupling(scale=size, drives=played, damping=damping, hidden=config.states - own)
     spare = config.drives - coupling.drives
     fixed = coupling.widened(spare) if spare else coupling
-    cell = _cell(config, fixed.to(torch.get_default_dtype()), apart)
+    fixed = fixed.to(torch.get_default_dtype())
+    cell = CircuitCell(config.states, config.drives, margin=config.margin, fixed=fixed, apart=apart)
     start = readout[0] * size, readout[1]
     return HybridDEQ(parameterize, cell, Readout(config.states, shape or law.state.shape, start))
-
-
-def _cell(config: ModelConfig, fixed: FixedCoupling, apart: bool) -> CircuitCell:
-    given: Any = {"apart": True} if apart else {}
-    return CircuitCell(config.states, config.drives, margin=config.margin, fixed=fixed, **given)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from equilog.names import Strict
+from equilog.objective import Regression
 from equilog.tasks.task import Data, Predict
 
 if TYPE_CHECKING:
@@ -100,7 +101,5 @@ def consistency(law: Law, z: Tensor, *x: Tensor, what: str = "residual of the la
 
 
 def relative_error(output: Tensor, y: Tensor) -> float:
-    """Return the mean over samples of ``‖ŷ − y‖/‖y‖``."""
-    y = y.double().flatten(1)
-    gap = torch.linalg.vector_norm(output.double().flatten(1) - y, dim=1)
-    return float((gap / torch.linalg.vector_norm(y, dim=1)).mean())
+    """Return the mean over samples of ``‖ŷ − y‖/‖y‖``, see :class:`equilog.objective.Regression`."""
+    return float(Regression().score(output.detach(), y)) / len(y)
