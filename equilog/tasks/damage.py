@@ -11,6 +11,9 @@ from equilog.names import UserError, unknown
 OnDamage = Literal["refuse", "skip"]
 """what a reader does with a sample that cannot be used"""
 
+UNKNOWN_CLASS, MISSING_IMAGE, DUPLICATE = "unknown class id", "missing image", "duplicate id"
+"""reasons that several formats have; a reader's own are beside it"""
+
 
 class DamagedError(Exception):
     """What is wrong with one sample.

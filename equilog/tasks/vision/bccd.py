@@ -19,8 +19,8 @@ from equilog.tasks.vision import detector
 from equilog.tasks.vision.boxes import Annotated, read_pictures
 from equilog.tasks.vision.coco import CocoSplit, read_coco
 from equilog.tasks.vision.detection import Detection, mean_average_precision, padded
-from equilog.tasks.vision.encoders import Standardise, residual_stages
-from equilog.tasks.vision.grid_cell import GridCell
+from equilog.tasks.vision.encoders import grid_encoder
+from equilog.tasks.vision.grid_cell import GridCell, grid_channels
 from equilog.tasks.vision.images import random_light, unit_range
 from equilog.tasks.vision.store import Store, open_store
 from equilog.tasks.vision.voc import read_boxes
@@ -37,6 +37,7 @@ GRID = HEIGHT // STRIDE, WIDTH // STRIDE
 _NODES = GRID[0] * GRID[1]
 _RARE = 0.05
 """probability of an object that a location begins with"""
+WIDTHS = (16, 32, 64, 64)
 _BATCH = 24
 
 
@@ -71,20 +72,8 @@ class Bccd(Task):
         Raises:
             UserError: unless states and drives are the same multiple of 192: channels of the grid.
         """
-        channels, rest = divmod(config.states, _NODES)
-        if rest or config.drives != config.states:
-            raise UserError(
-                f"{config.states} states and {config.drives} drives: expected the same multiple of {_NODES} for both, "
-                f"channels of a {GRID[0]}×{GRID[1]} grid with a DAC a node"
-            )
-        widths = (16, 32, 64, 64)
-        parameterize = nn.Sequential(
-            Standardise((0.737, 0.696, 0.715), (0.059, 0.100, 0.074)),
-            residual_stages(3, widths),
-            nn.Conv2d(widths[-1], channels, 1),
-            nn.Tanh(),
-            nn.Flatten(),
-        )
+        channels = grid_channels(config.states, config.drives, GRID)
+        parameterize = grid_encoder((0.737, 0.696, 0.715), (0.059, 0.100, 0.074), WIDTHS, channels)
         last = nn.Conv2d(64, len(CLASSES) + 4, 1)
         assert last.bias is not None
         with torch.no_grad():

@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equilog.names import UserError
-from equilog.tasks.damage import DamagedError, Skipped
+from equilog.tasks.damage import MISSING_IMAGE, DamagedError, Skipped
 from equilog.tasks.vision.decode import decode, resized
 from equilog.tasks.vision.store import Store
 
 EMPTY = "empty box"
 OUTSIDE = "box outside the image"
 NO_BOX = "box that is not four numbers"
-UNKNOWN_CLASS = "unknown class id"
 OTHER_SIZE = "image of another size than annotated"
-MISSING = "missing image"
 TOLERANCE = 1.0
 """pixels that a box may stick out, as annotations are rounded; it is clipped"""
 
@@ -108,7 +106,7 @@ def read_pictures(
         name = _file(files, item.file, folder)
         try:
             if name is None:
-                raise DamagedError(MISSING)
+                raise DamagedError(MISSING_IMAGE)
             pixels = decode(store.read(name), "RGB")
             if pixels.shape[:2] != (item.height, item.width):
                 got = f"{pixels.shape[1]}×{pixels.shape[0]}"

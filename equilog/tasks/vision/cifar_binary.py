@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from equilog.tasks.damage import DamagedError, Skipped
+from equilog.tasks.damage import UNKNOWN_CLASS, DamagedError, Skipped
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
-UNKNOWN_CLASS = "unknown class id"
 WRONG_SIZE = "wrong number of bytes"
 
 

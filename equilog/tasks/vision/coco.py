@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from equilog.names import UserError
-from equilog.tasks.damage import DamagedError, Skipped
-from equilog.tasks.vision.boxes import UNKNOWN_CLASS, Annotated, annotated, checked_box
+from equilog.tasks.damage import DUPLICATE, UNKNOWN_CLASS, DamagedError, Skipped
+from equilog.tasks.vision.boxes import Annotated, annotated, checked_box
 from equilog.tasks.vision.store import Store
 
-DUPLICATE = "duplicate id"
 UNKNOWN_IMAGE = "box of an unknown image id"
 MALFORMED = "malformed entry"
 

@@ -114,6 +114,17 @@ def resnet_encoder(
     )
 
 
+def grid_encoder(mean: Sequence[float], std: Sequence[float], widths: Sequence[int], channels: int) -> nn.Sequential:
+    """Return standardisation, residual stages, and drives within ±1: so many channels for each place that is left."""
+    return nn.Sequential(
+        Standardise(mean, std),
+        residual_stages(len(mean), widths),
+        nn.Conv2d(widths[-1], channels, 1),
+        nn.Tanh(),
+        nn.Flatten(),
+    )
+
+
 def group_norm(channels: int) -> nn.GroupNorm:
     """Return normalisation over groups of 8 channels, or as many as divide both."""
     return nn.GroupNorm(channels // math.gcd(channels, GROUP), channels)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from equilog.cells import CircuitCell
 from equilog.cells.monotone import check_margin
+from equilog.names import UserError
 
 CONDUCTANCE = 0.25
 """of every edge at the start: four of them beside a leak of m leave W_ii = −m"""
@@ -78,6 +79,22 @@ class GridCell(CircuitCell):
     def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``W (n, n)``, ``U (n, n)``, which is diagonal, and ``b (n,)``."""
         return self.recurrent(), torch.diag(self.gain), self.bias
+
+
+def grid_channels(states: int, drives: int, grid: tuple[int, int]) -> int:
+    """Return how many channels of a grid so many states are.
+
+    Raises:
+        UserError: unless states and drives are the same multiple of its nodes.
+    """
+    nodes = grid[0] * grid[1]
+    channels, rest = divmod(states, nodes)
+    if rest or drives != states:
+        raise UserError(
+            f"{states} states and {drives} drives: expected the same multiple of {nodes} for both, channels of a "
+            f"{grid[0]}×{grid[1]} grid with a DAC a node"
+        )
+    return channels
 
 
 def _differences(height: int, width: int) -> Tensor:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equilog.names import UserError, nearest
-from equilog.tasks.damage import DamagedError, Skipped
-from equilog.tasks.vision.boxes import UNKNOWN_CLASS, Annotated, annotated, checked_box
+from equilog.tasks.damage import DUPLICATE, MISSING_IMAGE, UNKNOWN_CLASS, DamagedError, Skipped
+from equilog.tasks.vision.boxes import Annotated, annotated, checked_box
 from equilog.tasks.vision.cache import cached
 from equilog.tasks.vision.decode import decode, resized
 from equilog.tasks.vision.store import Store
@@ -27,9 +27,9 @@ CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-MISSING_IMAGE, MISSING_MASK, MISSING_XML = "missing image", "missing mask", "missing annotation"
+MISSING_MASK, MISSING_XML = "missing mask", "missing annotation"
 OTHER_SIZE = "mask of another size than its image"
-DUPLICATE, NO_NAME = "duplicate id", "id that is no file name"
+NO_NAME = "id that is no file name"
 MALFORMED = "malformed annotation"
 
 

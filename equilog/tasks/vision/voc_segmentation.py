@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from equilog.model import HybridDEQ
-from equilog.names import UserError
 from equilog.objective import Objective
 from equilog.tasks.damage import Skipped
 from equilog.tasks.measures import Measure
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.tasks.vision.download import download
-from equilog.tasks.vision.encoders import Standardise, residual_stages
-from equilog.tasks.vision.grid_cell import GridCell
+from equilog.tasks.vision.encoders import grid_encoder
+from equilog.tasks.vision.grid_cell import GridCell, grid_channels
 from equilog.tasks.vision.images import random_light, unit_range
 from equilog.tasks.vision.segmentation import Segmentation, class_iou, confusion
 from equilog.tasks.vision.store import open_store
@@ -30,6 +29,7 @@ MD5 = "6cd6e144f989b92b3379bac3b3de84fd"
 HOW_TO_GET = f"get {HOME}{ARCHIVE} and name it, or a folder that holds it or its VOCdevkit, with --data"
 SIDE = 64
 GRID = 8
+WIDTHS = (16, 32, 64, 64)
 _BATCH = 50
 
 
@@ -63,20 +63,8 @@ class VocSegmentation(Task):
         Raises:
             UserError: unless states and drives are the same multiple of 64: channels of an 8×8 grid.
         """
-        channels, rest = divmod(config.states, GRID * GRID)
-        if rest or config.drives != config.states:
-            raise UserError(
-                f"{config.states} states and {config.drives} drives: expected the same multiple of {GRID * GRID} for "
-                f"both, channels of a {GRID}×{GRID} grid with a DAC a node"
-            )
-        widths = (16, 32, 64, 64)
-        parameterize = nn.Sequential(
-            Standardise((0.457, 0.441, 0.408), (0.269, 0.266, 0.282)),
-            residual_stages(3, widths),
-            nn.Conv2d(widths[-1], channels, 1),
-            nn.Tanh(),
-            nn.Flatten(),
-        )
+        channels = grid_channels(config.states, config.drives, (GRID, GRID))
+        parameterize = grid_encoder((0.457, 0.441, 0.408), (0.269, 0.266, 0.282), WIDTHS, channels)
         readout = nn.Sequential(
             nn.Unflatten(1, (channels, GRID, GRID)),
             nn.Conv2d(channels, 32, 3, padding=1),
