@@ -7,8 +7,8 @@ holds a law, and the same sizes without it, both through the task's curriculum (
 equilibrium without law or chips (digital DEQ); an MLP, where targets are shaped like inputs one that learns what is
 added (ResNet); and a Fourier neural operator on grids, a small Transformer elsewhere, of the width that comes nearest
 to as many parameters, for as many epochs. Errors are those of the task's score on unseen samples: ideal, with noisy
-inputs, and the mean over unseen chips. Where a law needs no training the others get the epochs of `--epochs`. The
-trusted solver's row has its own time and operations a sample.
+inputs, and the mean over unseen chips. Where the law alone is the answer nothing of it is trained, and the others train
+as the task says for a model without it. The trusted solver's row has its own time and operations a sample.
 
 Rows are written as they are done; a second call with the same `--json` does only those that are missing.
 """
@@ -52,7 +52,7 @@ from equilog.pipeline.measured import predictor
 from equilog.tasks import Data, Task, get_task, task_names
 from equilog.tasks.measures import noisy_error
 from equilog.training import TrainConfig, fit
-from equilog.training.curriculum import ideal, ideal_then_twin
+from equilog.training.curriculum import ideal
 
 TECHNOLOGY, TARGET, CHIPS, TESTED, SETTLED, LONGEST_TAU = "rram", "edge-npu-fp16", 10, 256, 16, 400
 PI, WITHOUT, DIGITAL, PLAIN, OPERATOR, SOLVER = "PI-DEQ", "without law", "digital DEQ", "MLP", "operator", "solver"
@@ -72,13 +72,9 @@ def holds_law(name: str) -> bool:
     return fixed_of(task.build(task.model_defaults).cell) is not None
 
 
-def training(task: Task, model: str, epochs: int) -> TrainConfig:
-    config = task.train_defaults
-    if model == PI:
-        return config
-    if not config.epochs:
-        config = config.model_copy(update={"stages": ideal_then_twin(epochs)})
-    return config if model == WITHOUT else config.model_copy(update={"stages": ideal(config.epochs)})
+def training(task: Task, model: str) -> TrainConfig:
+    config = task.training(prior=model == PI)
+    return config if model in (PI, WITHOUT) else config.model_copy(update={"stages": ideal(config.epochs)})
 
 
 def build(task: Task, model: str, data: Data) -> tuple[str, nn.Module]:
@@ -109,14 +105,14 @@ def of_share(data: Data, share: float) -> Data:
     return Data(data.train_x[:count], data.train_y[:count], data.test_x[:TESTED], data.test_y[:TESTED], data.source)
 
 
-def row(name: str, model: str, seed: int, share: float, epochs: int) -> dict[str, Any]:
+def row(name: str, model: str, seed: int, share: float) -> dict[str, Any]:
     torch.set_num_threads(1)
     task = get_task(name)
     data = of_share(task.load(), share)
     spec = load_spec(TECHNOLOGY)
     torch.manual_seed(seed)
     called, network = build(task, model, data)
-    config = training(task, model, epochs)
+    config = training(task, model)
     objective = task.objective(data, config)
     begin = time.perf_counter()
     fit(
@@ -251,7 +247,6 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME", help=", ".join(MODELS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the training data; default 1 0.1")
-    parser.add_argument("--epochs", type=int, default=60, help="of others where the law needs no training; default 60")
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--json", type=Path, help="write rows here, and do only those that it does not hold")
     arguments = parser.parse_args()
@@ -271,7 +266,7 @@ def main() -> None:
         if (task, SOLVER, None, 1.0) not in done and (answer := trusted(task)) is not None:
             rows.append(answer)
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(row, *each, arguments.epochs): each for each in wanted}
+        waiting = {pool.submit(row, *each): each for each in wanted}
         for number, future in enumerate(as_completed(waiting), 1):
             try:
                 rows.append(future.result())

@@ -70,10 +70,12 @@ class RunConfig(Strict):
             UserError: for an unknown task, an unknown key (naming the nearest) or an invalid value.
         """
         known = get_task(task)
+        asked = (overrides or {}).get("model")
+        prior = not (isinstance(asked, dict) and asked.get("prior") is False)
         base: dict[str, Any] = {
             "task": task,
             "model": known.model_defaults.model_dump(),
-            "training": known.train_defaults.model_dump(),
+            "training": known.training(prior=prior).model_dump(),
             "verify": VerifyConfig().model_dump() | known.verify_defaults,
         }
         return parse(cls, merged(base, overrides or {}), where)

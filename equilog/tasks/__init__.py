@@ -1,7 +1,7 @@
 """Data and models to try it on, found by name."""
 
 from equilog.names import unknown
-from equilog.tasks.dynamics.linear import LinearSystem
+from equilog.tasks.dynamics.linear import LinearSteps, LinearSystem
 from equilog.tasks.measures import Measure, Picture
 from equilog.tasks.task import Data, Predict, Task
 from equilog.tasks.vision.bccd import Bccd
@@ -19,6 +19,7 @@ _TASKS: dict[str, type[Task]] = {
         Cifar100,
         Digits,
         FashionMnist,
+        LinearSteps,
         LinearSystem,
         Mnist,
         VocSegmentation,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from equilog.cells import CircuitCell
 from equilog.model import HybridDEQ
+from equilog.names import UserError
 from equilog.priors import LinearLaw
 from equilog.tasks.task import ModelConfig
 
@@ -96,13 +97,14 @@ def lawful_model(
         apart: see :class:`~equilog.cells.CircuitCell`.
 
     Raises:
-        ValueError: if the configuration has too few states or drives, or the law is not monotone.
+        UserError: if the configuration has too few states or drives.
+        ValueError: if the law is not monotone.
     """
     own, m = law.state.size, law.b.shape[1]
     patterns = torch.eye(m, dtype=torch.float64) if patterns is None else patterns.double()
     passed = patterns.shape[1]
     if config.states < own or config.drives < max(1, passed):
-        raise ValueError(
+        raise UserError(
             f"{config.states} states and {config.drives} drives for a law of {own} states and {passed} inputs: "
             f"expected at least {own} and {max(1, passed)}"
         )

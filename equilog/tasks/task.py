@@ -66,6 +66,8 @@ class Task(ABC):
     caveat: ClassVar[str]
     model_defaults: ClassVar[ModelConfig]
     train_defaults: ClassVar[TrainConfig]
+    train_without_law: ClassVar[TrainConfig | None] = None
+    """in place of `train_defaults` where the model does without its law, if that says it all and these train nothing"""
     verify_defaults: ClassVar[dict[str, Any]] = {}
     """of the run's verification, where it should not take the usual number of samples"""
     on_damage: OnDamage = "refuse"
@@ -78,6 +80,10 @@ class Task(ABC):
         Raises:
             UserError: if they are not there, saying how to get them, or not what they should be.
         """
+
+    def training(self, *, prior: bool) -> TrainConfig:
+        """Return the settings that suit a model with the task's law, or without it."""
+        return self.train_defaults if prior else self.train_without_law or self.train_defaults
 
     @abstractmethod
     def build(self, config: ModelConfig) -> HybridDEQ:

@@ -17,7 +17,7 @@ from equilog.runs import RunFolder
 
 TINY = {
     "samples": 64,
-    "model": {"states": 8},
+    "model": {"states": 8, "prior": False},
     "training": {"batch_size": 8, "stages": {"ideal": {"epochs": 6}, "twin": {"epochs": 2}}},
     "adaptation": {"device": "twin", "epochs": 1, "samples": 64, "identify_settles": 120},
     "verify": {"rest_samples": 4, "settle_samples": 1, "chips": 2},

@@ -23,7 +23,7 @@ from equilog.runs import RunConfig, RunFolder
 
 TINY = {
     "samples": 40,
-    "model": {"states": 4},
+    "model": {"prior": False},
     "training": {"stages": {"ideal": {"epochs": 3}, "twin": {"epochs": 3}}},
     "verify": {"rest_samples": 8, "settle_samples": 2, "chips": 3},
 }

@@ -9,6 +9,7 @@ import torch
 
 from equilog.baselines.matching import parameter_count
 from equilog.hardware import Chip, load_spec
+from equilog.names import UserError
 from equilog.pipeline.measured import measured, predictor
 from equilog.priors import Grid, LinearLaw, poisson
 from equilog.tasks import get_task
@@ -76,7 +77,7 @@ def test_readout_and_what_hidden_states_say_to_the_law_learn_from_the_start() ->
 @pytest.mark.parametrize(("states", "drives"), [(OWN - 1, OWN), (OWN, OWN - 1)])
 def test_too_small_a_model_is_refused(states: int, drives: int) -> None:
     config = ModelConfig(states=states, drives=drives)
-    with pytest.raises(ValueError, match=f"{states} states and {drives} drives for a law of {OWN} states"):
+    with pytest.raises(UserError, match=f"{states} states and {drives} drives for a law of {OWN} states"):
         lawful_model(law(), config, scale=1.0, input_scale=torch.ones(OWN))
 
 

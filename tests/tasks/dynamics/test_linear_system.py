@@ -1,15 +1,19 @@
-"""The linear system is what its summary says, its answers are exact, and its model can learn them."""
+"""The linear system is what its summary says, its answers are exact, and so is the model that holds it in resistors."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import solve_ivp
 
+from equilog.drawing.style import document, drawing
+from equilog.hardware import Chip, load_spec
 from equilog.names import UserError
+from equilog.pipeline.measured import predictor
+from equilog.runs import RunConfig
 from equilog.tasks import get_task
-from equilog.tasks.dynamics.linear import steady_state, system
+from equilog.tasks.dynamics.linear import STEP_SECOND, steady_state, step, system
 from equilog.tasks.dynamics.synthetic import made_up, stable_matrix, uniform
-from equilog.tasks.task import ModelConfig
 
 
 def test_the_system_is_as_its_summary_says():
@@ -41,12 +45,62 @@ def test_data_are_the_same_each_time_and_no_test_sample_is_trained_on():
     assert float(torch.cdist(once.test_x, once.train_x).min()) > 1e-4
 
 
-def test_the_model_begins_with_its_inputs_as_drives():
-    task, x = get_task("linear-system"), uniform(5, 4, 0).float()
-    model = task.build(ModelConfig(states=6, drives=4))
-    assert torch.equal(model.parameterize(x), x)
-    assert model.parameterize(100 * x).abs().max() <= 1
-    assert model(x).shape == (5, 8)
+@pytest.mark.parametrize("name", ["linear-system", "linear-steps"])
+def test_nothing_is_learnt_and_the_answer_is_exact(name):
+    task = get_task(name)
+    data = task.load()
+    model = task.build(task.model_defaults)
+    assert task.train_defaults.epochs == 0
+    assert not bool(model.cell.populated.any())  # resistors alone
+    predict = torch.no_grad()(predictor(model))
+    exact = task.answer(data.test_x.double())
+    assert float((predict(data.test_x) - exact).abs().max()) < 1e-6
+    said = {m.name: m.value for m in task.measures(predict, data, ideal=True)}
+    assert said["largest error"] < 1e-6
+    assert said["residual of the law"] < 1e-6
+    assert all(0 <= value < 0.02 for value in said.values())
+    wrong = {m.name: m.value for m in task.measures(lambda x: 1.1 * predict(x), data, ideal=True)}
+    assert wrong["largest error"] == pytest.approx(0.1 * float(exact.abs().max()), rel=1e-3)
+    answer = task.solver(data.test_x.double())
+    torch.testing.assert_close(answer.y, exact, rtol=0, atol=1e-12)
+    assert answer.second_per_sample > 0
+
+
+def test_a_step_is_that_of_an_integrator():
+    a, b = (m.numpy() for m in system())
+    start = uniform(3, 12, 5)
+    for row, after in zip(start.numpy(), step(start).numpy()):
+        push = b @ row[8:]
+        found = solve_ivp(lambda _t, z, u: a @ z + u, (0, STEP_SECOND), row[:8], args=(push,), rtol=1e-11, atol=1e-12)
+        assert found.y[:, -1] == pytest.approx(after, abs=1e-9)
+
+
+def test_a_chip_drifts_off_where_the_ideal_model_does_not():
+    task = get_task("linear-steps")
+    data, model = task.load(), task.build(task.model_defaults)
+    ideal, twin = predictor(model), predictor(model, Chip(load_spec("rram"), 1))
+    after = [
+        {m.name: m.value for m in task.measures(p, data, ideal=True)}["error after 40 steps"] for p in (ideal, twin)
+    ]
+    assert after[0] < 1e-6
+    assert 0.01 < after[1] < 1
+    picture = task.pictures(ideal, twin, data)[0]
+    with drawing(picture.key):
+        assert "time, s" in document(picture.size, picture.draw)
+
+
+@pytest.mark.parametrize("name", ["linear-system", "linear-steps"])
+def test_without_the_law_the_same_sizes_are_trained(name):
+    task = get_task(name)
+    config = RunConfig.for_task(name, {"model": {"prior": False}})
+    assert config.training.epochs == 80
+    assert RunConfig.for_task(name).training.epochs == 0
+    own, without = task.build(task.model_defaults), task.build(config.model)
+    assert without.cell.fixed is None
+    assert (own.cell.states, own.cell.drives) == (without.cell.states, without.cell.drives)
+    x = task.load().test_x[:5]
+    assert own(x).shape == without(x).shape == (5, 8)
+    assert own.parameterize(100 * x).abs().max() <= 1
 
 
 def test_the_loss_of_knowing_nothing_is_one():
