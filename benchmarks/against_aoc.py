@@ -75,15 +75,15 @@ class Turns:
         self.blocks: list[Block] = []
         self._step, self._first, self._begin = 0, 0, 0.0
 
-    def __call__(self, x: Tensor, _generator: torch.Generator) -> Tensor:
-        """Return x; called at the beginning of each step."""
+    def __call__(self, x: Tensor, y: Tensor, _generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return both; called at the beginning of each step."""
         if self._step % self.per_epoch % self.size == 0:
             self.stop()
             if self.theirs is not None:
                 self.theirs.train(self.size)
             self._first, self._begin = self._step, time.perf_counter()
         self._step += 1
-        return x
+        return x, y
 
     def stop(self) -> None:
         """Close the block that is open."""

@@ -47,7 +47,7 @@ CASES = (
     ("MLP, 512 wide", "rram", "cpu-fp32"),
     ("MLP, 512 wide", "cmos-sky130", "edge-npu-fp16"),
 )
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 BUDGET, CHIPS, UNSEEN = 0.01, 8, 20
 
 
@@ -80,7 +80,8 @@ def plain(model: nn.Module, data: Data, epochs: int, augment: Augment) -> nn.Mod
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-3)
     for _ in range(epochs):
         for rows in torch.randperm(len(data.train_x), generator=draw).split(64):
-            loss = nn.functional.cross_entropy(model(augment(data.train_x[rows], draw)), data.train_y[rows])
+            x, y = augment(data.train_x[rows], data.train_y[rows], draw)
+            loss = nn.functional.cross_entropy(model(x), y)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

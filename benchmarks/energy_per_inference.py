@@ -45,7 +45,7 @@ TECHNOLOGIES = ("rram", "cmos-sky130", "board")
 TARGETS = ("edge-npu-int8", "edge-npu-fp16", "cpu-fp32", "gpu-fp16")
 CHIPS, SETTLED, LONGEST_TAU = 5, 32, 100
 POINT = 0.01
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
 def mlp(pixels: int, hidden: int) -> nn.Module:
@@ -69,8 +69,8 @@ def train(model: nn.Module, data: Data, config: TrainConfig, augment: Augment, s
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.epochs * batches)
     for _ in range(config.epochs):
         for index in torch.randperm(len(data.train_x), generator=draw).split(config.batch_size):
-            x = augment(data.train_x[index], draw)
-            loss = F.cross_entropy(model(x), data.train_y[index], label_smoothing=config.label_smoothing)
+            x, y = augment(data.train_x[index], data.train_y[index], draw)
+            loss = F.cross_entropy(model(x), y, label_smoothing=config.label_smoothing)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -98,9 +98,9 @@ class Task(ABC):
         """
         return Classification(config.label_smoothing)
 
-    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a varied copy of a training batch; unchanged unless the task knows better."""
-        return x
+    def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return a varied copy of a training batch, inputs and targets; unchanged unless the task knows better."""
+        return x, y
 
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
         """Return what there is to say of a model besides its score; nothing unless the task knows better.

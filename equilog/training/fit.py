@@ -58,7 +58,7 @@ def fit(
         config: settings; defaults otherwise.
         seed: fixes order, chips, noise and augmentation (not the initial weights, which `model` brings).
         objective: the task's loss and score; classification with the configuration's label smoothing unless given.
-        augment: ``(batch, generator) -> batch``, applied to training inputs.
+        augment: ``(x, y, generator) -> (x, y)``, applied to every training batch.
         state: folder for the checkpoint. If it holds one, training goes on from there.
         progress: show a progress bar.
         after_stage: called with the model and the stage's name at the end of each; what it returns is added to that

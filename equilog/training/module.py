@@ -24,7 +24,7 @@ from equilog.training.randomness import loss_generator, noise_generator, step_ge
 from equilog.training.share import Share
 from equilog.training.stage import Stage
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 AfterStage = Callable[[Any, str], dict[str, float]]
 
 
@@ -94,7 +94,7 @@ class CurriculumModule(lightning.LightningModule):
         step = self.current_epoch * self.batches + index
         if self.augment is not None:
             # Before the batch is shared out: one process or several, a sample is varied the same way.
-            x = self.augment(x, step_generator(self.seed, step))
+            x, y = self.augment(x, y, step_generator(self.seed, step))
         share = Share.of(len(y), self.global_rank, self.trainer.world_size)
         x, y = x[share.rows], y[share.rows]
         _, stage, first = self.config.stage_at(self.current_epoch)

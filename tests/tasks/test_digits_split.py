@@ -51,11 +51,13 @@ def test_every_task_says_what_it_is(name):
 @pytest.mark.parametrize("name", ["digits", "fashion-mnist"])
 def test_augmentation_depends_on_the_generator_alone(name):
     task, x = get_task(name), torch.rand(4, 1, 8, 8)
-    once = task.augment(x, generator(1))
+    y = torch.arange(4)
+    once, same = task.augment(x, y, generator(1))
     torch.manual_seed(99)
-    assert torch.equal(task.augment(x, generator(1)), once)
-    assert not torch.equal(task.augment(x, generator(2)), once)
+    assert torch.equal(task.augment(x, y, generator(1))[0], once)
+    assert not torch.equal(task.augment(x, y, generator(2))[0], once)
     assert once.shape == x.shape
+    assert torch.equal(same, y)
 
 
 def test_no_transformation_leaves_the_image():

@@ -49,20 +49,20 @@ def test_in_a_parameter(name, config):
 def test_in_a_parameter_in_mid_training():
     model, seen = tiny_model(), []
 
-    def sabotage(x, generator):
+    def sabotage(x, y, generator):
         seen.append(1)
         if len(seen) == 5:
             with torch.no_grad():
                 model.readout.bias[1] = math.inf
-        return x
+        return x, y
 
     with pytest.raises(NotFiniteError, match=r"epoch 1, batch 1: .*in parameter readout\.bias"):
         train(model, *tiny_data(), augment=sabotage)
 
 
 def test_in_the_augmentation():
-    def sabotage(x, generator):
-        return x / 0
+    def sabotage(x, y, generator):
+        return x / 0, y
 
     with pytest.raises(NotFiniteError, match=r"epoch 0, batch 0: the loss is nan although"):
         train(tiny_model(), *tiny_data(), augment=sabotage)

@@ -222,9 +222,9 @@ def test_every_sample_is_met_once_an_epoch_in_an_order_of_its_own():
     x, y = tiny_data()
     met = []
 
-    def listen(batch, generator):
+    def listen(batch, targets, generator):
         met.append(batch.clone())
-        return batch
+        return batch, targets
 
     fit(tiny_model(), x, y, RRAM, CONFIG, progress=False, augment=listen)
     epochs = [torch.cat(met[3 * k : 3 * k + 3]) for k in range(4)]
@@ -233,12 +233,19 @@ def test_every_sample_is_met_once_an_epoch_in_an_order_of_its_own():
     assert not torch.equal(epochs[0], epochs[1])
 
 
+def test_targets_are_varied_with_their_inputs():
+    x, y = tiny_data()
+    turned, _ = train(augment=lambda batch, targets, generator: (batch, 1 - targets))
+    assert turned != train()[0]
+    assert fit(tiny_model(), x, 1 - y, RRAM, CONFIG, progress=False) == turned
+
+
 def test_the_augmentation_of_a_step_is_its_own():
     drawn = []
 
-    def listen(batch, generator):
+    def listen(batch, targets, generator):
         drawn.append(float(torch.rand(1, generator=generator)))
-        return batch
+        return batch, targets
 
     train(augment=listen)
     first = drawn.copy()

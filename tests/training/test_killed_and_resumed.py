@@ -25,17 +25,17 @@ from equilog.hardware import load_spec
 from equilog.training import TrainConfig, fit
 import time
 torch.set_num_threads(1)
-def slowly(x, generator):
+def slowly(x, y, generator):
     time.sleep(0.1)
-    return x
+    return x, y
 config = TrainConfig(stages=stages(2, 3), batch_size=8)
 options = dict(seed=3, state=Path(sys.argv[2]), progress=False, augment=slowly)
 fit(tiny_model(), *tiny_data(), load_spec("rram"), config, **options)
 """
 
 
-def plain(x, generator):
-    return x
+def plain(x, y, generator):
+    return x, y
 
 
 def train(state=None, augment=plain, **options):
@@ -55,11 +55,11 @@ class StopAt:
     def __init__(self, batch, error):
         self.batch, self.error, self.seen = batch, error, 0
 
-    def __call__(self, x, generator):
+    def __call__(self, x, y, generator):
         self.seen += 1
         if self.seen == self.batch:
             raise self.error
-        return x
+        return x, y
 
 
 def same(a, b):

@@ -11,8 +11,8 @@ from equilog.training.share import Share
 RRAM = load_spec("rram")
 
 
-def shift(x, generator):
-    return x + 0.1 * torch.rand(x.shape, generator=generator)
+def shift(x, y, generator):
+    return x + 0.1 * torch.rand(x.shape, generator=generator), y
 
 
 class Note:

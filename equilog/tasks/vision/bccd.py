@@ -18,10 +18,10 @@ from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.tasks.vision import detector
 from equilog.tasks.vision.boxes import Annotated, read_pictures
 from equilog.tasks.vision.coco import CocoSplit, read_coco
-from equilog.tasks.vision.detection import Detection, mean_average_precision, padded
+from equilog.tasks.vision.detection import Detection, flipped, mean_average_precision, padded
 from equilog.tasks.vision.encoders import grid_encoder
 from equilog.tasks.vision.grid_cell import GridCell, grid_channels
-from equilog.tasks.vision.images import random_light, unit_range
+from equilog.tasks.vision.images import coins, mirrored, random_light, unit_range
 from equilog.tasks.vision.store import Store, open_store
 from equilog.tasks.vision.voc import read_boxes
 from equilog.training.config import TrainConfig
@@ -93,9 +93,12 @@ class Bccd(Task):
         """Return focal loss and generalised IoU, and each picture's F1."""
         return Detection(STRIDE)
 
-    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Brighter or darker, with more or less contrast; boxes stay, so pictures stay where they are."""
-        return random_light(x, generator, brightness=0.1, contrast=0.2)
+    def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Mirrored and turned over with their boxes, brighter or darker, with more or less contrast."""
+        right, down = coins(len(x), generator), coins(len(x), generator)
+        x = random_light(x, generator, brightness=0.1, contrast=0.2)
+        x = mirrored(mirrored(x, right, dim=3), down, dim=2)
+        return x, flipped(flipped(y, right, 0, WIDTH), down, 1, HEIGHT)
 
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:

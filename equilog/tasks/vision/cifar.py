@@ -62,9 +62,9 @@ class _Cifar(Task):
             nn.Linear(config.states, self.label_ids[-1]),
         )
 
-    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Shifted by up to 4 pixels into black, and mirrored: the usual of these sets (He et al., CVPR 2016, §4.2)."""
-        return crop_and_flip(x, generator, pad=4)
+        return crop_and_flip(x, generator, pad=4), y
 
     def _splits(self, store: Store, skipped: Skipped) -> tuple[Split, Split]:
         if store.ending(self.test_file) or any(store.ending(name) for name in self.train_files):

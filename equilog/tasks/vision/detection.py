@@ -65,6 +65,21 @@ def padded(items: list[Annotated], size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(found)
 
 
+def flipped(y: Tensor, which: Tensor, axis: int, length: float) -> Tensor:
+    """Return targets ``(n, most, 6)`` of pictures reversed along an axis, 0 across and 1 down.
+
+    Args:
+        y: as :func:`padded` gives them.
+        which: pictures that are reversed, bool, ``(n,)``.
+        axis: see above.
+        length: of the pictures along it, pixels.
+    """
+    there = which[:, None] & (y[..., 4] >= 0)
+    turned = y.clone()
+    turned[..., axis] = torch.where(there, length - y[..., axis] - y[..., axis + 2], y[..., axis])
+    return turned
+
+
 def mean_average_precision(answers: list[Found], y: Tensor, classes: tuple[str, ...]) -> tuple[float, float] | None:
     """Return COCO's mAP over overlaps from 0.5 to 0.95, and at 0.5 alone; None where pycocotools is not installed."""
     try:

@@ -53,6 +53,6 @@ class Digits(Task):
             nn.Linear(config.states, 10),
         )
 
-    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Slightly rotated, scaled and shifted digits, as other writers would have written them."""
-        return random_affine(x, generator, degrees=14, scale=0.15, shift=0.11)
+        return random_affine(x, generator, degrees=14, scale=0.15, shift=0.11), y

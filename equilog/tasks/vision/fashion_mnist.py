@@ -63,9 +63,9 @@ class FashionMnist(Task):
             nn.Linear(config.states, 10),
         )
 
-    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Mirrored and slightly shifted clothing."""
-        return random_affine(x, generator, degrees=4, scale=0.05, shift=0.04, flip=True)
+        return random_affine(x, generator, degrees=4, scale=0.05, shift=0.04, flip=True), y
 
 
 def read_pair(folder: Path, part: str, how_to_get: str) -> tuple[Tensor, Tensor]:

@@ -61,13 +61,23 @@ def crop_and_flip(x: Tensor, generator: torch.Generator, *, pad: int) -> Tensor:
     """
     count, _, height, width = x.shape
     down, right = torch.randint(2 * pad + 1, (2, count, 1), generator=generator)
-    mirror = torch.rand(count, 1, generator=generator) < 0.5
+    mirror = coins(count, generator)[:, None]
     rows, columns = down + torch.arange(height), torch.arange(width).expand(count, width)
     columns = right + torch.where(mirror, columns.flip(1), columns)
     # Channels last: then every pixel that is gathered is one piece of memory.
     wide = nn.functional.pad(x, (pad,) * 4).permute(0, 2, 3, 1)
     which = torch.arange(count)[:, None, None]
     return wide[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def coins(count: int, generator: torch.Generator) -> Tensor:
+    """Return so many fair draws of True or False."""
+    return torch.rand(count, generator=generator) < 0.5
+
+
+def mirrored(x: Tensor, which: Tensor, dim: int) -> Tensor:
+    """Return a batch with those samples of it reversed along `dim` that `which`, ``(batch,)``, says."""
+    return torch.where(which.view(-1, *[1] * (x.ndim - 1)), x.flip(dim), x)
 
 
 def unit_range(images: NDArray[np.uint8]) -> Tensor:

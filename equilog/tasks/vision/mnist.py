@@ -45,6 +45,6 @@ class Mnist(FashionMnist):
             test_x, test_y = read_pair(store.place, "t10k", HOW_TO_GET)
         return Data(train_x, train_y, test_x, test_y, str(store.place), skipped.counts)
 
-    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Slightly rotated, scaled and shifted digits, as other writers would have written them."""
-        return random_affine(x, generator, degrees=14, scale=0.15, shift=0.08)
+        return random_affine(x, generator, degrees=14, scale=0.15, shift=0.08), y

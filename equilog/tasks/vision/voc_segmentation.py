@@ -16,7 +16,7 @@ from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.tasks.vision.download import download
 from equilog.tasks.vision.encoders import grid_encoder
 from equilog.tasks.vision.grid_cell import GridCell, grid_channels
-from equilog.tasks.vision.images import random_light, unit_range
+from equilog.tasks.vision.images import coins, mirrored, random_light, unit_range
 from equilog.tasks.vision.segmentation import Segmentation, class_iou, confusion
 from equilog.tasks.vision.store import open_store
 from equilog.tasks.vision.voc import CLASSES, VOID, read_masks
@@ -81,9 +81,11 @@ class VocSegmentation(Task):
         """Return cross-entropy a pixel, rare classes weighing more, and each picture's mean intersection over union."""
         return Segmentation.balanced(data.train_y, len(CLASSES))
 
-    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Brighter or darker, with more or less contrast; masks stay, so pictures stay where they are."""
-        return random_light(x, generator, brightness=0.2, contrast=0.3)
+    def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Mirrored with their masks, brighter or darker, with more or less contrast."""
+        mirror = coins(len(x), generator)
+        lit = random_light(x, generator, brightness=0.2, contrast=0.3)
+        return mirrored(lit, mirror, dim=3), mirrored(y, mirror, dim=2)
 
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:

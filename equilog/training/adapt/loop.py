@@ -40,7 +40,7 @@ from equilog.training.finite import NotFiniteError, check_finite
 from equilog.training.fit import TrainingInterrupted
 from equilog.training.randomness import EpochOrder, derived_seed, step_generator
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 Tell = Callable[[str, int], None]
 
 CALIBRATION_SAMPLES = 256
@@ -81,7 +81,7 @@ def adapt(
         conditions: when and how warm the device is read, as far as is known; for the twin.
         seed: fixes the order of batches, augmentation and the drives that identify.
         objective: the task's loss and score; classification with the configuration's label smoothing unless given.
-        augment: ``(batch, generator) -> batch``, applied to the inputs of every step.
+        augment: ``(x, y, generator) -> (x, y)``, applied to the batch of every step.
         state: folder for the state. If it holds one, the transfer goes on from there.
         progress: show a progress bar.
 
@@ -243,7 +243,7 @@ class _Transfer:
             self.optimizer.param_groups[0]["lr"] = rate
             x, y = self.x[index], self.y[index]
             if self.augment is not None:
-                x = self.augment(x, step_generator(self.seed, step))
+                x, y = self.augment(x, y, step_generator(self.seed, step))
             output = self.model.readout(self._read(x))
             loss = self.objective.loss(output, y)
             self._descend(loss, f"epoch {self.epoch}, batch {batch}")

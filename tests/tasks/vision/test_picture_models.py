@@ -133,3 +133,29 @@ def test_an_encoder_learns_together_with_the_equilibrium() -> None:
         assert before > 1.5
         assert float(Classification().loss(model(x), y)) < 0.5
         assert float(Classification().score(model(x, Chip(load_spec("rram"), 7)), y)) > 90
+
+
+def test_masks_are_mirrored_with_their_pictures():
+    task, y = get_task("voc-segmentation"), torch.zeros(16, 64, 64, dtype=torch.long)
+    y[:, 10:20, 5:30] = 3
+    x = torch.where(y == 3, 0.9, 0.1)[:, None].expand(-1, 3, -1, -1).contiguous()
+    varied, masks = task.augment(x, y, generator(0))
+    sides = {bool((m == y[0]).all()) for m in masks}
+    assert sides == {True, False}  # some are mirrored, some are not
+    for picture, mask in zip(varied, masks):
+        inside, outside = picture[0][mask == 3], picture[0][mask == 0]
+        assert inside.min() > outside.max()
+
+
+def test_boxes_are_mirrored_and_turned_over_with_their_pictures():
+    task = get_task("bccd")
+    x, y = torch.full((32, 3, 96, 128), 0.2), torch.zeros(32, 2, 6)
+    x[:, :, 10:30, 20:50] = 0.8
+    y[:, 0], y[:, 1, 4] = torch.tensor([20.0, 10.0, 30.0, 20.0, 1.0, 0.0]), -1
+    varied, boxes = task.augment(x, y, generator(0))
+    assert torch.equal(boxes[:, 1], y[:, 1])  # a place that is not taken
+    assert len({tuple(b[0].tolist()) for b in boxes}) == 4
+    for picture, (left, top, width, height, *_) in zip(varied, boxes[:, 0].int().tolist()):
+        inside = torch.zeros(96, 128, dtype=torch.bool)
+        inside[top : top + height, left : left + width] = True
+        assert picture[0][inside].min() > picture[0][~inside].max()
