@@ -34,6 +34,7 @@ from equilog.cells import CircuitCell
 from equilog.cost import Span, Work, estimate, load_target, module_work
 from equilog.cost.span import dominant
 from equilog.hardware import Chip, load_spec
+from equilog.hardware.quantise import half_code
 from equilog.model import HybridDEQ
 from equilog.objective import Classification
 from equilog.pipeline import UNSEEN_CHIPS, mean_score
@@ -109,8 +110,7 @@ def of_equilibrium(name: str, model: HybridDEQ, technology: str, data: Data, chi
     test = model, data.test_x, data.test_y, Classification()
     on_chips = [mean_score(*test, Chip(spec, UNSEEN_CHIPS + k)) for k in range(chips)]
     chip, x = Chip(spec, 1), data.test_x[:SETTLED]
-    half_code = 0.5 / (2 ** (int(spec.adc.bits) - 1) - 1)
-    times = settling_second(model, chip, x, half_code, LONGEST_TAU)
+    times = settling_second(model, chip, x, half_code(spec), LONGEST_TAU)
     row: dict[str, Any] = {
         "model": name,
         "technology": technology,

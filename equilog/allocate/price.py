@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from equilog.conversion.layers import Equilibrium, OnChip, Product, ProductConv2d
 from equilog.cost.analog import activation_watt, amplifier_watt, array_watt, bias_watt, detector_watt
+from equilog.cost.area import law_parts
 from equilog.cost.digital import DigitalTarget, Work, equilibrium_work
 from equilog.cost.inference import Use
 from equilog.cost.process import Process, process_of
 from equilog.cost.span import Span, total
 from equilog.hardware import Chip, ProgrammedLayer, Spec, program, program_cell, without
+from equilog.hardware.quantise import half_code
 from equilog.hardware.rest import at_rest
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import dac
@@ -176,12 +178,13 @@ def _area(held: ProgrammedLayer, process: Process, pairs: int, *, activations: b
     passives = passives + Span.of(process.capacitor_m2_per_farad) * float(held.c_feedback_farad)
     parts = [
         Span.of(process.device_m2) * (2 * pairs),
+        *law_parts(held, process).values(),
         (Span.of(process.amplifier_m2) + passives) * n,
         Span.of(process.sample_hold_m2) * held.drives,
         Span.of(process.reference_m2),
     ]
     if activations:
-        parts.append(Span.of(process.activation_m2) * n)
+        parts.append(Span.of(process.activation_m2) * (n - held.linear))
         if held.spec.detector is not None:
             parts.append((Span.of(process.comparator_m2) * 2 + Span.of(process.sample_hold_m2)) * n)
     return total(parts)
@@ -190,11 +193,6 @@ def _area(held: ProgrammedLayer, process: Process, pairs: int, *, activations: b
 def _programming(spec: Spec, pairs: int) -> Span:
     write = spec.crossbar.write_joule
     return Span.of(0.0 if write is None else write) * (2 * pairs) / Use().inferences_per_programming
-
-
-def half_code(spec: Spec) -> float:
-    """Return half a code of the ADCs, in units of their full scale."""
-    return 0.5 / (2 ** (int(spec.adc.bits) - 1) - 1)
 
 
 def settling_work(settling: nn.Module, drive: Tensor, spec: Spec) -> Work:

@@ -26,7 +26,7 @@ def area_parts(layer: ProgrammedLayer, process: Process | None = None) -> dict[s
     passives = passives + Span.of(process.capacitor_m2_per_farad) * float(layer.c_feedback_farad)
     parts = {
         "crossbar devices": Span.of(process.device_m2) * count["crossbar devices"],
-        **_law_parts(layer, process),
+        **law_parts(layer, process),
         "summing integrators": (Span.of(process.amplifier_m2) + passives) * n,
         "activations": Span.of(process.activation_m2) * (n - layer.linear),
         "DACs": Span.of(process.dac_m2) * layer.drives,
@@ -39,7 +39,8 @@ def area_parts(layer: ProgrammedLayer, process: Process | None = None) -> dict[s
     return parts
 
 
-def _law_parts(layer: ProgrammedLayer, process: Process) -> dict[str, Span]:
+def law_parts(layer: ProgrammedLayer, process: Process) -> dict[str, Span]:
+    """Return the area in m² of a law's resistors and of its states' outputs; nothing without a law."""
     parts = {}
     if layer.fixed_pairs is not None:
         law = torch.cat(layer.fixed_pairs)

@@ -18,6 +18,7 @@ from equilog.cost.target import DigitalTarget, default_target
 from equilog.cost.writing import programming_joule
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip
+from equilog.hardware.quantise import half_code
 from equilog.hardware.twin import dac
 from equilog.model import HybridDEQ
 from equilog.names import Strict
@@ -157,8 +158,7 @@ def estimate(
     end_second = {name: work.latency_second(target, use.batch) for name, work in ends.items()}
     # Of a batch each sample has its share of the ends' time, and all of its own settling.
     end_share = total(list(end_second.values())) / use.batch
-    half_code = 0.5 / (2 ** (int(chip.spec.adc.bits) - 1) - 1)
-    solve, steps, solver = equilibrium_work(model.cell, drive, half_code)
+    solve, steps, solver = equilibrium_work(model.cell, drive, half_code(chip.spec))
     waiting = {
         IDLE: idle_watt(layer) * end_share,
         WAITING: on_chip.latency * target.standing_watt,

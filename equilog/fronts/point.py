@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from equilog.cost.analog import activation_watt, amplifier_watt, array_watt
-from equilog.cost.span import Span, total
+from equilog.cost.inference import ARRAY, chip_inference, chip_watt
+from equilog.cost.span import total
 from equilog.hardware import Chip, Conditions, program_cell
+from equilog.hardware.quantise import half_code
 from equilog.hardware.rest import at_rest
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac
@@ -44,8 +45,7 @@ class Point(Strict):
 def measure(folder: RunFolder, weight: float, data: Data, chips: int) -> Point:
     """Return the figures of a trained run on so many unseen chips, just programmed and read with noise.
 
-    Energy is :mod:`equilog.cost.analog`'s power over DAC conversion, the slowest sample's settling to half an ADC code
-    and ADC conversion, and the energy of the conversions.
+    Energy and power are those of :mod:`equilog.cost.inference`, with the slowest sample's settling to half an ADC code.
 
     Raises:
         UserError: if the run is not trained.
@@ -68,17 +68,14 @@ def measure(folder: RunFolder, weight: float, data: Data, chips: int) -> Point:
         scores.append(float(objective.score(model.readout(read.to(dtype)), data.test_y)) / len(read))
         moved.append(float((read - ideal).square().mean()))
         few = slice(SETTLED_SAMPLES)
-        half_code = 0.5 / (2 ** (int(spec.adc.bits) - 1) - 1)
         moving = Transient(layer, played[few])
         volt = rest.p[few] * float(spec.activation.v_scale_volt)
-        settled, _ = moving.settle(volt, half_code, LONGEST_TAU * layer.time_constant_second)
+        settled, _ = moving.settle(volt, half_code(spec), LONGEST_TAU * layer.time_constant_second)
         times.append(float(settled.max()))
-        on = Span.of(spec.dac.conversion_second) + Span.of(times[-1]) + Span.of(spec.adc.conversion_second)
-        arrays.append(array_watt(layer, rest.p[few], rest.z[few], played[few]))
-        power = total([amplifier_watt(layer), activation_watt(layer), Span.of(arrays[-1])])
-        conversions = [Span.of(spec.dac.energy_joule) * layer.drives, Span.of(spec.adc.energy_joule) * layer.states]
-        energies.append(total([power * on, *conversions]))
-        powers.append(power.typical)
+        watt = chip_watt(layer, rest.p[few], rest.z[few], played[few])
+        arrays.append(watt[ARRAY].typical)
+        energies.append(chip_inference(layer, watt, times[-1]).energy)
+        powers.append(total(list(watt.values())).typical)
 
     def mean(values: list[float]) -> float:
         return sum(values) / len(values)
