@@ -93,10 +93,17 @@ class CircuitCell(nn.Module):
 
     @property
     def populated(self) -> Tensor | None:
-        """Where a crossbar of this cell has devices, bool, ``(n, n + m + 1)``; None for everywhere."""
-        if not self._left:
+        """Where a crossbar of this cell has devices, bool, ``(n, n + m + 1)``; None for everywhere.
+
+        A recurrent weight that is zero in some places whatever is learnt says so in an attribute of the same name,
+        bool, ``(n, n)``.
+        """
+        recurrent = getattr(self.recurrent, "populated", None)
+        if recurrent is None and not self._left:
             return None
         where = torch.ones(self.states, self.states + self.drives + 1, dtype=torch.bool, device=self.bias.device)
+        if recurrent is not None:
+            where[:, : self.states] = recurrent
         where[: self._left] = False
         where[: self._left, self._left : self.states] = True
         return where

@@ -5,7 +5,7 @@ the conductances of edges, l ≥ m leaks. For small z this is Kirchhoff's curren
 what is injected over about √(G/l) pixels, less across an edge whose conductance has been learnt to be small.
 
 ``W = I − A`` is symmetric with margin ≥ m whatever is learnt, so every device that takes a
-:class:`~equilog.cells.CircuitCell` takes this one; most entries on a crossbar are zeros, pairs of devices still.
+:class:`~equilog.cells.CircuitCell` takes this one. A chip has devices only where W can be other than zero.
 """
 
 from __future__ import annotations
@@ -58,6 +58,12 @@ class GridWeight(nn.Module):
         weight = torch.eye(self.n).to(a) - torch.block_diag(*a)
         return (weight + weight.T) / 2  # a sum may round w_ij and w_ji differently
 
+    @property
+    def populated(self) -> Tensor:
+        """Where W can be other than zero: a node and its neighbours, bool, ``(n, n)``."""
+        neighbours = (self.differences.T @ self.differences).ne(0)
+        return torch.block_diag(*[neighbours] * len(self.edge)) | torch.eye(self.n, dtype=torch.bool).to(neighbours)
+
     def extra_repr(self) -> str:
         """Describe the layer in ``repr``."""
         return f"channels={len(self.edge)}, pixels={self.leak.shape[1]}, margin={self.margin}"
@@ -79,6 +85,14 @@ class GridCell(CircuitCell):
     def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``W (n, n)``, ``U (n, n)``, which is diagonal, and ``b (n,)``."""
         return self.recurrent(), torch.diag(self.gain), self.bias
+
+    @property
+    def populated(self) -> Tensor:
+        """Where a chip has devices: neighbours, a node's own drive and its bias, bool, ``(n, 2n + 1)``."""
+        where = super().populated
+        assert where is not None
+        where[:, self.states : -1] = torch.eye(self.states, dtype=torch.bool)
+        return where
 
 
 def grid_channels(states: int, drives: int, grid: tuple[int, int]) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vision_files import encoded, in_folder, mask_png, pixels
 
 from equilog.cells import CircuitCell
-from equilog.hardware import Chip, load_spec
+from equilog.hardware import Chip, load_spec, program_cell
 from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.priors.diffusion import graph_laplacian
@@ -207,3 +207,13 @@ def test_it_learns_where_something_is(data: Data) -> None:
         after = float(goal.score(model(x), y)) / 48
     assert before < 0.45
     assert after > 0.65
+
+
+def test_a_chip_has_devices_where_the_grid_has_something_to_hold():
+    cell = learnt(2, 3, 4, size=1.0)
+    weight, inputs, _ = cell.matrices()
+    columns = torch.cat([weight.ne(0), inputs.ne(0), torch.ones(24, 1, dtype=torch.bool)], dim=1)
+    assert torch.equal(cell.populated, columns)
+    layer = program_cell(cell, Chip(load_spec("rram"), 0))
+    assert not layer.g_plus_siemens[~columns].any()
+    assert layer.devices == 2 * int(columns.sum())
