@@ -1,4 +1,4 @@
-"""What benchmarks of models on chips share: how long a chip settles, and a range as JSON has it."""
+"""What benchmarks of models on chips share: scores on unseen chips, how long one settles, a range as JSON has it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from torch import Tensor
 
 from equilog.cost import Span
 from equilog.devices import TwinDevice
-from equilog.hardware import Chip
+from equilog.hardware import Chip, Conditions, Spec
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import dac
 from equilog.model import HybridDEQ
+from equilog.objective import Objective
+from equilog.pipeline import UNSEEN_CHIPS
+
+BATCH = 1000
 
 
 @torch.no_grad()
@@ -23,6 +27,27 @@ def settling_second(model: HybridDEQ, chip: Chip, x: Tensor, tolerance: float, l
     volt = device.settle(drive).p * float(chip.spec.activation.v_scale_volt)
     times, _ = Transient(layer, dac(layer, drive)).settle(volt, tolerance, longest_tau * layer.time_constant_second)
     return [float(t) for t in times]
+
+
+@torch.no_grad()
+def scores_on_chips(
+    model: HybridDEQ,
+    spec: Spec,
+    x: Tensor,
+    y: Tensor,
+    objective: Objective,
+    chips: int,
+    conditions: Conditions | None = None,
+) -> list[float]:
+    """Return the mean score on each of so many chips that training never met."""
+    parts = [slice(k, k + BATCH) for k in range(0, len(x), BATCH)]
+    drives = [model.parameterize(x[part]) for part in parts]  # the same for every chip
+    found = []
+    for k in range(chips):
+        layer = model.program(Chip(spec, UNSEEN_CHIPS + k), conditions)
+        right = (objective.score(model.readout(model.settle(d, layer)), y[part]) for d, part in zip(drives, parts))
+        found.append(sum(map(float, right)) / len(x))
+    return found
 
 
 def ends(span: Span) -> list[float]:

@@ -1,0 +1,245 @@
+"""Vision and sequences: the equilibrium beside networks of as many parameters, ideal and on chips it has never met.
+
+    python benchmarks/tasks.py --train --data ../shared/data                  # trains what is missing, then measures
+    python benchmarks/tasks.py --data ../shared/data --json results/tasks.json    # measures what was trained: minutes
+    python benchmarks/tasks.py --train --data ../shared/data --tasks cifar10 --models equilibrium ResNet --seeds 0
+
+`--data` is a folder with the sets as `_sets.py` names them. Models, all on the same data, for the same epochs:
+
+    equilibrium     the task's own model through its own curriculum, as `equilog run` trains it
+    digital DEQ     the same, ideal in all epochs: an equilibrium without hardware constraints
+    feed-forward    the same network without feedback, one analog layer, through the same curriculum on chips
+    others          networks of as many parameters that are usual for the task, see `_sets.py`
+
+Trained networks are kept in `--checkpoints`, one folder each, and training goes on where it was interrupted. Every
+model is measured on the whole test set: ideal, with 1 % of noise on its inputs (of each input's own standard deviation;
+not for tokens), and, if it has an analog part, on unseen chips of `--hardware`, just programmed and a day old. Solver
+steps, settling, energy, power and area are those of a chip and a few samples; energy against `--target`, both with the
+digital ends. Networks without an analog part have a digital energy alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from _chips import ends, scores_on_chips, settling_second
+from _harness import show, table, write
+from _sets import MODELS, OWN, SETS, Set, built
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from equilog.baselines.matching import parameter_count
+from equilog.cost import estimate, load_target, module_work
+from equilog.cost.span import total
+from equilog.hardware import Chip, Conditions, Spec, load_spec
+from equilog.hardware.quantise import half_code
+from equilog.model import HybridDEQ
+from equilog.objective import Objective
+from equilog.pipeline import UNSEEN_CHIPS, mean_score
+from equilog.pipeline.measured import predictor
+from equilog.tasks import Data
+from equilog.training import TrainConfig, fit
+from equilog.training.curriculum import ideal
+
+DAY_SECOND, NOISE, SETTLED, LONGEST_TAU = 86400.0, 0.01, 16, 400
+Row = dict[str, Any]
+
+
+def training(each: Set, model: str) -> TrainConfig:
+    """Return the task's own settings; without chips for all that has no analog part."""
+    config = each.task.train_defaults
+    return config if model in OWN else config.model_copy(update={"stages": ideal(config.epochs)})
+
+
+def trained(each: Set, model: str, seed: int, data: Data, spec: Spec, place: Path, *, train: bool) -> nn.Module | None:
+    """Return a trained network, from its folder or, if asked for, trained now; None if there is none."""
+    torch.manual_seed(seed)
+    network = built(each, model, data)
+    if (place / "model.safetensors").is_file():
+        network.load_state_dict(load_file(place / "model.safetensors"))
+        return network
+    if not train:
+        return None
+    config = training(each, model)
+    begin, before = time.perf_counter(), _spent(place)
+    try:
+        rows = fit(
+            network, data.train_x, data.train_y, spec, config, seed=seed,
+            objective=each.task.objective(data, config), augment=each.task.augment, state=place / "state",
+        )  # fmt: skip
+    finally:
+        place.mkdir(parents=True, exist_ok=True)
+        said = {"second": before + time.perf_counter() - begin, "threads": torch.get_num_threads()}
+        (place / "training.json").write_text(json.dumps(said))
+    (place / "training.json").write_text(json.dumps(said | {"rows": rows}))
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, place / "model.safetensors")
+    return network
+
+
+def _spent(place: Path) -> float:
+    """Return the seconds that an interrupted training took so far."""
+    told = place / "training.json"
+    return float(json.loads(told.read_text())["second"]) if told.is_file() else 0.0
+
+
+@torch.no_grad()
+def measured(each: Set, network: nn.Module, data: Data, spec: Spec, chips: int, target: str) -> Row:
+    """Return all that is measured of one network."""
+    network.eval()
+    objective = each.task.objective(data, each.task.train_defaults)
+    x, y = data.test_x, data.test_y
+    begin = time.perf_counter()
+    score = mean_score(network, x, y, objective)
+    found: Row = {
+        "score": objective.score_name, "higher_is_better": objective.higher_is_better,
+        "parameters": parameter_count(network), "ideal": score,
+        "sample_second": (time.perf_counter() - begin) / len(x),
+        "noisy": None if each.tokens else mean_score(network, shaken(data), y, objective),
+        "measures": told(each, predictor(network), data, ideal=True),
+    }  # fmt: skip
+    if not isinstance(network, HybridDEQ):
+        work = module_work(network, x[:1])
+        return found | {"macs": work.macs, "joule_digital": ends(work.energy_joule(load_target(target)))}
+    last = network.equilibrium.last
+    found["steps"] = None if last is None else float(last.steps.double().mean())
+    return found | on_chips(each, network, data, objective, spec, chips, target)
+
+
+def told(each: Set, predict: Any, data: Data, *, ideal: bool) -> dict[str, float | None]:
+    """Return what the task measures besides its score."""
+    return {m.name: m.value for m in each.task.measures(predict, data, ideal=ideal)}
+
+
+def shaken(data: Data) -> Tensor:
+    """Return test inputs with noise."""
+    noise = torch.randn(data.test_x.shape, generator=torch.Generator().manual_seed(7))
+    return data.test_x + NOISE * data.train_x.std(0) * noise
+
+
+def on_chips(
+    each: Set, network: HybridDEQ, data: Data, objective: Objective, spec: Spec, chips: int, target: str
+) -> Row:
+    """Return scores on unseen chips, and what one of them takes."""
+    x, y = data.test_x, data.test_y
+    fresh = scores_on_chips(network, spec, x, y, objective, chips)
+    aged = scores_on_chips(network, spec, x, y, objective, chips, Conditions(age_second=DAY_SECOND))
+    chip = Chip(spec, UNSEEN_CHIPS)
+    worst = min if objective.higher_is_better else max
+    found: Row = {
+        "chips": statistics.fmean(fresh), "worst_chip": worst(fresh), "day_old": statistics.fmean(aged),
+        "measures_twin": told(each, predictor(network, chip), data, ideal=False),
+    }  # fmt: skip
+    settling = settling_second(network, chip, x[:SETTLED], half_code(spec), LONGEST_TAU)
+    found["settling_second"] = max(settling)
+    if not all(map(math.isfinite, settling)):
+        return found
+    report = estimate(network, chip, x[:SETTLED], settling, load_target(target))
+    return found | {
+        "joule_hybrid": ends(report.hybrid_energy),
+        "joule_digital": ends(report.digital_energy),
+        "second_hybrid": ends(report.hybrid_latency),
+        "chip_watt": ends(total(list(report.chip_watt.values()))),
+        "area_m2": ends(total(list(report.area_m2.values()))),
+    }
+
+
+def mean_of(rows: list[Row], name: str, of: Any = None) -> str:
+    """Return the mean over seeds of one column, as text."""
+    values = [r[name] if of is None else r[name].get(of) for r in rows if r.get(name) is not None] if rows else []
+    values = [v for v in values if v is not None]
+    return f"{statistics.fmean(values):.4g}" if values else "–"
+
+
+def tables(rows: list[Row], title: str) -> list[Any]:
+    """Return what is right and what it takes: a line a task and model, means over seeds."""
+    scores, costs = [], []
+    for task, model in dict.fromkeys((r["task"], r["model"]) for r in rows):
+        mine = [r for r in rows if (r["task"], r["model"]) == (task, model)]
+        of = [mean_of(mine, key) for key in ("ideal", "chips", "worst_chip", "day_old", "noisy")]
+        scores.append([f"{task}: {mine[0]['score']}", model, mean_of(mine, "parameters"), *of, str(len(mine))])
+        for name in mine[0]["measures"]:
+            both = [mean_of(mine, key, name) for key in ("measures", "measures_twin")]
+            scores.append([f"  {name}", model, "", *both, "", "", "", ""])
+        spent = [mean_of(mine, key) for key in ("training_second", "sample_second", "steps", "settling_second")]
+        taken = [mean_of(mine, key, 1) for key in ("joule_hybrid", "joule_digital", "chip_watt", "area_m2")]
+        costs.append([task, model, *spent, *taken])
+    return [
+        table(title, ["task", "model", "parameters", "ideal", "chips", "worst", "a day old", "noisy", "seeds"], scores),
+        table(
+            "What it takes, typical values",
+            [
+                "task",
+                "model",
+                "training, s",
+                "s/sample",
+                "steps",
+                "settling, s",
+                "hybrid J",
+                "digital J",
+                "chip W",
+                "m²",
+            ],
+            costs,
+        ),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=list(SETS), choices=list(SETS), metavar="NAME", help=str([*SETS]))
+    parser.add_argument("--models", nargs="+", help=f"{', '.join(MODELS)}, or another of the task; default all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
+    parser.add_argument("--checkpoints", type=Path, default=Path("runs/tasks"))
+    parser.add_argument("--train", action="store_true", help="train what has no checkpoint")
+    parser.add_argument("--hardware", default="rram")
+    parser.add_argument("--target", default="edge-npu-fp16")
+    parser.add_argument("--chips", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="write rows here; rows of other tasks, models and seeds stay")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    spec, rows = load_spec(args.hardware), former(args)
+    wanted = [(SETS[t], m, s) for t in args.tasks for s in args.seeds for m in args.models or SETS[t].models]
+    data: dict[str, Data] = {}
+    for number, (each, model, seed) in enumerate(wanted, 1):
+        print(f"{number}/{len(wanted)} {each.name}, {model}, seed {seed}", file=sys.stderr)
+        if each.name not in data:
+            data = {each.name: each.load(args.data)}  # one set at a time is enough to hold
+        place = args.checkpoints / each.name / f"{model.replace(' ', '-')}-{seed}"
+        network = trained(each, model, seed, data[each.name], spec, place, train=args.train)
+        if network is None:
+            print(f"{place} holds no trained network: left out; --train trains it", file=sys.stderr)
+            continue
+        row = {"task": each.name, "model": model, "seed": seed, "training_second": _spent(place)}
+        rows = [r for r in rows if key(r) != key(row)]
+        rows.append(row | measured(each, network, data[each.name], spec, args.chips, args.target))
+        rows.sort(key=lambda r: (r["task"], r["seed"]))
+        write(args.json, rows, args)
+    shown = [r for r in rows if r["task"] in args.tasks]
+    show(tables(shown, f"Whole test sets, mean over seeds; {args.chips} unseen chips of {args.hardware}"))
+
+
+def key(row: Row) -> tuple[Any, ...]:
+    """Return what a row is of."""
+    return row["task"], row["model"], row["seed"]
+
+
+def former(args: argparse.Namespace) -> list[Row]:
+    """Return the rows that the file holds."""
+    if args.json is None or not args.json.is_file():
+        return []
+    rows: list[Row] = json.loads(args.json.read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
+if __name__ == "__main__":
+    main()
