@@ -160,7 +160,7 @@ def mean_of(rows: list[Row], name: str, of: Any = None) -> str:
 
 def tables(rows: list[Row], title: str) -> list[Any]:
     """Return what is right and what it takes: a line a task and model, means over seeds."""
-    scores, costs = [], []
+    names, scores, costs = ("task", "model"), [], []
     for task, model in dict.fromkeys((r["task"], r["model"]) for r in rows):
         mine = [r for r in rows if (r["task"], r["model"]) == (task, model)]
         of = [mean_of(mine, key) for key in ("ideal", "chips", "worst_chip", "day_old", "noisy")]
@@ -172,21 +172,10 @@ def tables(rows: list[Row], title: str) -> list[Any]:
         taken = [mean_of(mine, key, 1) for key in ("joule_hybrid", "joule_digital", "chip_watt", "area_m2")]
         costs.append([task, model, *spent, *taken])
     return [
-        table(title, ["task", "model", "parameters", "ideal", "chips", "worst", "a day old", "noisy", "seeds"], scores),
+        table(title, [*names, "parameters", "ideal", "chips", "worst", "a day old", "noisy", "seeds"], scores),
         table(
             "What it takes, typical values",
-            [
-                "task",
-                "model",
-                "training, s",
-                "s/sample",
-                "steps",
-                "settling, s",
-                "hybrid J",
-                "digital J",
-                "chip W",
-                "m²",
-            ],
+            [*names, "training, s", "s/sample", "steps", "settling, s", "hybrid J", "digital J", "chip W", "m²"],
             costs,
         ),
     ]

@@ -8,6 +8,7 @@ from equilog.cells.curve import Curve, MonotoneSpline, OutsideCurveError, check_
 from equilog.cells.fixed import FixedCoupling, fixed_of, populated_of, total_of
 from equilog.cells.linear_cell import Cubic, CubicCell, LinearCell
 from equilog.cells.monotone import MonotoneConv2d, MonotoneWeight
+from equilog.cells.node_driven import NodeDrivenCell
 from equilog.cells.physics_informed import PhysicsInformedCell
 from equilog.cells.symmetric import SymmetricConv2d, SymmetricWeight
 from equilog.cells.system import AffineSystem
@@ -29,6 +30,7 @@ __all__ = [
     "MonotoneConv2d",
     "MonotoneSpline",
     "MonotoneWeight",
+    "NodeDrivenCell",
     "OutsideCurveError",
     "PhysicsInformedCell",
     "ReLU",

@@ -5,7 +5,7 @@ from equilog.tasks.dynamics.linear import LinearSteps, LinearSystem
 from equilog.tasks.measures import Measure, Picture
 from equilog.tasks.task import Data, Predict, Task
 from equilog.tasks.vision.bccd import Bccd
-from equilog.tasks.vision.cifar import Cifar10, Cifar100
+from equilog.tasks.vision.cifar import Cifar10, Cifar10Multiscale, Cifar100
 from equilog.tasks.vision.digits import Digits
 from equilog.tasks.vision.fashion_mnist import FashionMnist
 from equilog.tasks.vision.mnist import Mnist
@@ -16,6 +16,7 @@ _TASKS: dict[str, type[Task]] = {
     for task in (
         Bccd,
         Cifar10,
+        Cifar10Multiscale,
         Cifar100,
         Digits,
         FashionMnist,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from equilog.cells import CircuitCell
+from equilog.cells import CircuitCell, NodeDrivenCell
 from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.tasks.damage import DamagedError, Skipped
@@ -18,14 +18,18 @@ from equilog.tasks.task import Data, ModelConfig, Task
 from equilog.tasks.vision.cifar_binary import read_cifar
 from equilog.tasks.vision.class_folders import has_class_folders, read_class_folders
 from equilog.tasks.vision.download import download
-from equilog.tasks.vision.encoders import resnet_encoder
+from equilog.tasks.vision.encoders import multiscale_encoder, resnet_encoder
 from equilog.tasks.vision.images import crop_and_flip, unit_range
+from equilog.tasks.vision.multiscale_cell import MultiscaleWeight
 from equilog.tasks.vision.store import Store, open_store
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import full
 
 HOME = "https://www.cs.toronto.edu/~kriz/"
 WIDTHS = (32, 64, 128)
+SCALES = (8, 4), (16, 2)
+"""channels and places a side, of the multiscale equilibrium"""
+_NODES = sum(channels * side**2 for channels, side in SCALES)
 Split = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
@@ -113,6 +117,31 @@ class Cifar10(_Cifar):
     label_ids = (10,)
     class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+class Cifar10Multiscale(Cifar10):
+    """The same pictures through a convolutional equilibrium at two resolutions."""
+
+    name = "cifar10-multiscale"
+    summary = "CIFAR-10 through a convolutional equilibrium at 4×4 and 2×2 places"
+    model_defaults = ModelConfig(states=_NODES, drives=_NODES, margin=0.3)
+    verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 4, "settle_samples": 0, "chain_samples": 0, "chips": 4}
+
+    def build(self, config: ModelConfig) -> HybridDEQ:
+        """Residual stages, features at two resolutions, their equilibrium, a linear readout.
+
+        Raises:
+            UserError: for another number of states or drives than the scales have.
+        """
+        if (config.states, config.drives) != (_NODES, _NODES):
+            raise UserError(
+                f"{config.states} states and {config.drives} drives: expected {_NODES} of both for {SCALES}"
+            )
+        return HybridDEQ(
+            multiscale_encoder(self.mean, self.std, WIDTHS, SCALES),
+            NodeDrivenCell(MultiscaleWeight(SCALES, config.margin)),
+            nn.Linear(_NODES, self.label_ids[-1]),
+        )
 
 
 class Cifar100(_Cifar):

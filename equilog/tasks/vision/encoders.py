@@ -125,6 +125,33 @@ def grid_encoder(mean: Sequence[float], std: Sequence[float], widths: Sequence[i
     )
 
 
+class Maps(nn.Module):
+    """Features at several resolutions: means over so many places a side, and a 1×1 convolution of them, one each.
+
+    Args:
+        channels: of the input.
+        scales: channels and side of each output.
+    """
+
+    def __init__(self, channels: int, scales: Sequence[tuple[int, int]]) -> None:
+        super().__init__()
+        self.of = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Conv2d(channels, c, 1), nn.Flatten()) for c, side in scales
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(batch, Σ channels·side²)``, scale after scale."""
+        return torch.cat([part(x) for part in self.of], dim=1)
+
+
+def multiscale_encoder(
+    mean: Sequence[float], std: Sequence[float], widths: Sequence[int], scales: Sequence[tuple[int, int]]
+) -> nn.Sequential:
+    """Return standardisation, residual stages, and drives within ±1 for every feature of every scale."""
+    stages = residual_stages(len(mean), widths)
+    return nn.Sequential(Standardise(mean, std), stages, Maps(widths[-1], scales), nn.Tanh())
+
+
 def group_norm(channels: int) -> nn.GroupNorm:
     """Return normalisation over groups of 8 channels, or as many as divide both."""
     return nn.GroupNorm(channels // math.gcd(channels, GROUP), channels)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from equilog.cells import CircuitCell
+from equilog.cells import NodeDrivenCell
 from equilog.cells.monotone import check_margin
 from equilog.names import UserError
 
@@ -69,30 +69,15 @@ class GridWeight(nn.Module):
         return f"channels={len(self.edge)}, pixels={self.leak.shape[1]}, margin={self.margin}"
 
 
-class GridCell(CircuitCell):
-    """``p = W φ(p) + diag(u) d + b`` on a grid: a DAC for every node, and nothing else that is dense.
+class GridCell(NodeDrivenCell):
+    """``p = W φ(p) + diag(u) d + b`` on a grid: a DAC for every node, and nothing that is dense.
 
     Args:
         channels, height, width, margin: see :class:`GridWeight`.
     """
 
     def __init__(self, channels: int, height: int, width: int, margin: float = 0.3) -> None:
-        grid = GridWeight(channels, height, width, margin)
-        super().__init__(grid.n, grid.n, margin=margin, recurrent=grid)
-        del self.input_weight  # the dense one
-        self.gain = nn.Parameter(torch.ones(grid.n))
-
-    def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ``W (n, n)``, ``U (n, n)``, which is diagonal, and ``b (n,)``."""
-        return self.recurrent(), torch.diag(self.gain), self.bias
-
-    @property
-    def populated(self) -> Tensor:
-        """Where a chip has devices: neighbours, a node's own drive and its bias, bool, ``(n, 2n + 1)``."""
-        where = super().populated
-        assert where is not None
-        where[:, self.states : -1] = torch.eye(self.states, dtype=torch.bool)
-        return where
+        super().__init__(GridWeight(channels, height, width, margin))
 
 
 def grid_channels(states: int, drives: int, grid: tuple[int, int]) -> int:
