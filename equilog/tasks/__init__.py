@@ -2,6 +2,16 @@
 
 from equilog.names import unknown
 from equilog.tasks.dynamics.linear import LinearSteps, LinearSystem
+from equilog.tasks.dynamics.steppers import (
+    Bistable,
+    Duffing,
+    FitzHughNagumo,
+    Lorenz63,
+    Lorenz96,
+    LotkaVolterra,
+    Roessler,
+    VanDerPol,
+)
 from equilog.tasks.measures import Measure, Picture
 from equilog.tasks.task import Data, Predict, Task
 from equilog.tasks.vision.bccd import Bccd
@@ -15,14 +25,22 @@ _TASKS: dict[str, type[Task]] = {
     task.name: task
     for task in (
         Bccd,
+        Bistable,
         Cifar10,
-        Cifar10Multiscale,
         Cifar100,
+        Cifar10Multiscale,
         Digits,
+        Duffing,
         FashionMnist,
+        FitzHughNagumo,
         LinearSteps,
         LinearSystem,
+        Lorenz63,
+        Lorenz96,
+        LotkaVolterra,
         Mnist,
+        Roessler,
+        VanDerPol,
         VocSegmentation,
     )
 }
