@@ -257,7 +257,7 @@ LORENZ63 = System(
     rates=_lorenz63,
     parameters={"sigma": 10.0, "rho": 28.0, "beta": 8 / 3},
     coordinates=("x", "y", "z"),
-    step=0.02,
+    step=0.05,
     low=(-15.0, -20.0, 8.0),
     high=(15.0, 20.0, 42.0),
     reach=(24.0, 34.0, 58.0),
@@ -265,7 +265,7 @@ LORENZ63 = System(
     degree=2,
     kind="chaos",
     probe=(1.0, 1.0, 20.0),
-    length=1.28,
+    length=1.6,
     horizon=12.0,
     exponent=(0.9056, "Sprott, Chaos and Time-Series Analysis (2003)"),
 )
@@ -286,7 +286,7 @@ ROESSLER = System(
     kind="chaos",
     probe=(5.0, 0.0, 0.1),
     length=25.6,
-    horizon=110.0,
+    horizon=84.0,
     exponent=(0.0714, "Sprott, Chaos and Time-Series Analysis (2003)"),
 )
 
