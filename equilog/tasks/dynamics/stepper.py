@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -92,11 +93,14 @@ class Stepper(Task):
         return solve_one_by_one(self.system, x)
 
 
+@cache
 def law_of(system: System) -> LinearLaw:
     """Return the implicit midpoint step of the system's linear part."""
     state = Field(f"state of {system.name}", (system.size,))
-    point = torch.tensor(system.about, dtype=torch.float64)
-    return linearised(implicit_step(system.f, state, system.step, rule="midpoint"), point, point)
+    # Numbers, also where a model is only counted: on torch's device without any.
+    with torch.device("cpu"):
+        point = torch.tensor(system.about, dtype=torch.float64)
+        return linearised(implicit_step(system.f, state, system.step, rule="midpoint"), point, point)
 
 
 def pairs(system: System, samples: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -6,17 +6,20 @@ from equilog.tasks.dynamics import systems
 from equilog.tasks.dynamics.stepper import Stepper
 from equilog.tasks.task import ModelConfig
 from equilog.training.config import TrainConfig
+from equilog.training.curriculum import Stages, ideal
 from equilog.training.stage import Stage
 
 
-def _training(ideal: int, twin: int, *, rate: float = 0.01, batch: int = 256) -> TrainConfig:
-    return TrainConfig(
-        stages={"ideal": Stage(epochs=ideal), "twin": Stage(epochs=twin, twin=True)},
-        batch_size=batch,
-        learning_rate=rate,
-        weight_decay=0.0,
-        gradient_clip=0.1,
-    )
+def _training(stages: Stages) -> TrainConfig:
+    # Small batches at a higher rate, or a looser clip, and chips were met that do not settle.
+    return TrainConfig(stages=stages, batch_size=256, learning_rate=0.01, weight_decay=0.0, gradient_clip=0.1)
+
+
+# A quarter of the epochs, on chips, takes about as long as the rest.
+_OSCILLATOR = _training({"ideal": Stage(epochs=150), "twin": Stage(epochs=50, twin=True)})
+# Chips lose a chaotic trajectory within half a Lyapunov time however the model was trained, and meeting them in
+# training costs the ideal one three of its four: see docs/dynamics.md.
+_FORECAST = _training(ideal(200))
 
 
 class VanDerPol(Stepper):
@@ -24,7 +27,7 @@ class VanDerPol(Stepper):
 
     system = systems.VAN_DER_POL
     model_defaults = ModelConfig(states=24, drives=8)
-    train_defaults = _training(150, 50)
+    train_defaults = _OSCILLATOR
 
 
 class Duffing(Stepper):
@@ -32,7 +35,7 @@ class Duffing(Stepper):
 
     system = systems.DUFFING
     model_defaults = ModelConfig(states=24, drives=8)
-    train_defaults = _training(150, 50)
+    train_defaults = _OSCILLATOR
 
 
 class FitzHughNagumo(Stepper):
@@ -40,7 +43,7 @@ class FitzHughNagumo(Stepper):
 
     system = systems.FITZHUGH_NAGUMO
     model_defaults = ModelConfig(states=24, drives=8)
-    train_defaults = _training(150, 50)
+    train_defaults = _OSCILLATOR
 
 
 class LotkaVolterra(Stepper):
@@ -48,7 +51,7 @@ class LotkaVolterra(Stepper):
 
     system = systems.LOTKA_VOLTERRA
     model_defaults = ModelConfig(states=24, drives=8)
-    train_defaults = _training(150, 50)
+    train_defaults = _OSCILLATOR
 
 
 class Bistable(Stepper):
@@ -56,7 +59,7 @@ class Bistable(Stepper):
 
     system = systems.BISTABLE
     model_defaults = ModelConfig(states=24, drives=8)
-    train_defaults = _training(150, 50)
+    train_defaults = _OSCILLATOR
 
 
 class Lorenz63(Stepper):
@@ -64,7 +67,7 @@ class Lorenz63(Stepper):
 
     system = systems.LORENZ63
     model_defaults = ModelConfig(states=48, drives=12)
-    train_defaults = _training(150, 50)
+    train_defaults = _FORECAST
 
 
 class Roessler(Stepper):
@@ -72,7 +75,7 @@ class Roessler(Stepper):
 
     system = systems.ROESSLER
     model_defaults = ModelConfig(states=48, drives=12)
-    train_defaults = _training(150, 50)
+    train_defaults = _FORECAST
 
 
 class Lorenz96(Stepper):
@@ -80,4 +83,4 @@ class Lorenz96(Stepper):
 
     system = systems.LORENZ96
     model_defaults = ModelConfig(states=56, drives=24)
-    train_defaults = _training(150, 50)
+    train_defaults = _FORECAST

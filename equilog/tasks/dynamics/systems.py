@@ -76,7 +76,10 @@ class System:
 
     def f_array(self, x: np.ndarray) -> np.ndarray:
         """Return rates at states ``(n, …)``, components first; real or complex."""
-        return np.stack(np.broadcast_arrays(*self.rates(*x, **self.parameters)))
+        found = np.empty_like(x)
+        for row, rate in zip(found, self.rates(*x, **self.parameters)):
+            row[...] = rate
+        return found
 
     @cached_property
     def operations(self) -> int:

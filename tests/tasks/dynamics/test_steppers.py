@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from equilog.baselines.matching import parameter_count
+from equilog.baselines.matching import count_of, parameter_count
 from equilog.drawing.style import document, drawing
 from equilog.names import UserError
 from equilog.pipeline.measured import predictor
@@ -111,6 +112,9 @@ def test_without_the_law_it_is_as_large_and_knows_nothing(name: str):
     assert free.cell.fixed is None
     shapes = {key: value.shape for key, value in held.state_dict().items() if "fixed" not in key}
     assert shapes.keys() == {key for key in free.state_dict() if "fixed" not in key}
+    assert count_of(lambda: task.build(task.model_defaults.model_copy(update={"prior": False}))) == parameter_count(
+        free
+    )
     assert parameter_count(free) >= parameter_count(held)
     assert free.cell.states == held.cell.states
     x = starts(system_of(name), 64, 3).float()
@@ -131,6 +135,7 @@ def test_a_folder_is_refused(tmp_path):
         get_task("lorenz63").load(tmp_path)
 
 
+@cache
 def shorter(name: str) -> System:
     """The same system over fewer steps: enough to tell right from wrong."""
     system = system_of(name)
