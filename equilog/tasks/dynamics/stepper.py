@@ -38,7 +38,6 @@ class Stepper(Task):
     """
 
     system: ClassVar[System]
-    apart: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         """Say what the data are, from the system."""
@@ -52,7 +51,7 @@ class Stepper(Task):
         )
         cls.caveat = (
             "made up, without noise; digital products of inputs are offered to the model, as the right-hand side is a "
-            "polynomial" + ("" if s.kind != "orbits" else " or nearly one")
+            "polynomial"
         )
 
     def load(self, folder: Path | None = None) -> Data:
@@ -77,7 +76,7 @@ class Stepper(Task):
             scale=reach,
             input_scale=reach,
             mixture=Products(s.size, learnt, s.degree) if learnt else None,
-            apart=self.apart,
+            apart=True,
         )
 
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
