@@ -83,6 +83,11 @@ class CavityFlow:
         """Distance of points, in sides."""
         return 1 / (len(self.psi) - 1)
 
+    @property
+    def state(self) -> Tensor:
+        """ψ and ω at inner points, ``(2, n − 2, n − 2)``, the state of :func:`cavity`."""
+        return torch.stack([self.psi, self.omega])[:, 1:-1, 1:-1]
+
     def velocities(self) -> tuple[Tensor, Tensor]:
         """Return u ``(n − 1, n)`` and v ``(n, n − 1)`` in lid speeds, each in the middle of the face it crosses."""
         u, v = staggered_velocities(self.psi[None], self.spacing)
@@ -90,24 +95,35 @@ class CavityFlow:
 
 
 def solve_cavity(
-    reynolds: float, n: int, *, wall: Wall = "woods", lid: Tensor | None = None, max_steps: int = 20
+    reynolds: float,
+    n: int,
+    *,
+    wall: Wall = "woods",
+    lid: Tensor | None = None,
+    max_steps: int = 20,
+    start: Tensor | None = None,
 ) -> CavityFlow:
     """Return the steady flow, by Newton's method with sparse factors, in float64; a reference, without gradient.
 
-    Begins at rest and passes through lower Reynolds numbers.
+    Begins at rest and passes through lower Reynolds numbers, unless told where to begin.
 
     Args:
         reynolds, n, wall: see :func:`cavity`.
         lid: its speed at inner points, ``(n − 2,)``; 1 unless given.
         max_steps: of each Reynolds number on the way.
+        start: state of :func:`cavity`, ``(2, n − 2, n − 2)``, near the one looked for, as of a flow of nearly that
+            Reynolds number.
 
     Raises:
         FlowError: if the residual does not fall to rounding.
-        ValueError: for arguments out of range.
+        ValueError: for arguments out of range, or a start of another shape.
     """
     speed = torch.ones(n - 2, dtype=torch.float64) if lid is None else lid.detach().double()
-    z = torch.zeros(2, n - 2, n - 2, dtype=torch.float64)
-    for re in (*(r for r in (100.0, 400.0) if r < reynolds), reynolds):
+    z = torch.zeros(2, n - 2, n - 2, dtype=torch.float64) if start is None else start.detach().double()
+    if z.shape != (2, n - 2, n - 2):
+        raise ValueError(f"start of shape {tuple(z.shape)}: expected {(2, n - 2, n - 2)}, ψ and ω at inner points")
+    on_the_way = [r for r in (100.0, 400.0) if r < reynolds and start is None]
+    for re in (*on_the_way, reynolds):
         law = cavity(re, n, wall=wall)
         # Rounding of differences divided by h², of which those of ω are divided by Re as well.
         floor = 1e-12 * n**2 * float(speed.abs().max()) * max(1.0, 1 / re)

@@ -13,6 +13,7 @@ from equilog.tasks.dynamics.steppers import (
     VanDerPol,
 )
 from equilog.tasks.measures import Measure, Picture
+from equilog.tasks.physics.poisson import Poisson
 from equilog.tasks.task import Data, Predict, Task
 from equilog.tasks.vision.bccd import Bccd
 from equilog.tasks.vision.cifar import Cifar10, Cifar10Multiscale, Cifar100
@@ -39,6 +40,7 @@ _TASKS: dict[str, type[Task]] = {
         Lorenz96,
         LotkaVolterra,
         Mnist,
+        Poisson,
         Roessler,
         VanDerPol,
         VocSegmentation,

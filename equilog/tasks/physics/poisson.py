@@ -1,0 +1,158 @@
+"""Poisson's equation on a square: the law is the whole model, exact before any training."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from scipy.sparse import csc_matrix
+from scipy.sparse.linalg import splu
+from torch import Tensor
+
+from equilog.model import HybridDEQ
+from equilog.objective import Objective, Regression
+from equilog.priors import LinearLaw
+from equilog.tasks.beside import fields_beside
+from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, uniform
+from equilog.tasks.lawful import lawful_model
+from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error
+from equilog.tasks.physics.sparse_lu import multiplications
+from equilog.tasks.physics.square import nodes, square_poisson
+from equilog.tasks.task import Data, ModelConfig, Predict, Task
+from equilog.training.config import TrainConfig
+from equilog.training.curriculum import ideal_then_twin
+
+NODES, WAVES = 16, 4
+TRAIN_SAMPLES, TEST_SAMPLES = 256, 128
+_DATA_SEEDS = 1, 2
+_HEADROOM = 1.1
+
+
+def waves() -> Tensor:
+    """Return i and j of every pattern ``sin(iπx) sin(jπy)``, float64, shape ``(16, 2)``, 1 to 4 each."""
+    counts = torch.arange(1, WAVES + 1, dtype=torch.float64, device="cpu")
+    return torch.cartesian_prod(counts, counts)
+
+
+def patterns() -> Tensor:
+    """Return all patterns at the nodes, shape ``(256, 16)``; rows of the grid along y, from the bottom."""
+    at = nodes(NODES)
+    sines = torch.sin(math.pi * waves()[:, :, None] * at)
+    return torch.einsum("kx,ky->kyx", sines[:, 0], sines[:, 1]).flatten(1).T
+
+
+@cache
+def law() -> LinearLaw:
+    """Return the law of the task; its residual counts in the root mean square of f."""
+    with torch.device("cpu"):
+        size = float((patterns().square().sum(1).mean() / 3).sqrt())
+    return square_poisson(NODES, name="potential", source="source", unit="V", scale=size)
+
+
+def answer(x: Tensor) -> Tensor:
+    """Return u at the nodes by sparse LU for coefficients ``(samples, 16)``, shape ``(samples, 16, 16)``."""
+    return law().solve((x @ patterns().to(x).T).unflatten(1, (NODES, NODES)))
+
+
+def continuous(x: Tensor) -> Tensor:
+    """Return u of the equation itself, without a grid, at the nodes: ``Σ x_ij sin(iπx) sin(jπy)/(π²(i² + j²))``."""
+    weights = 1 / (math.pi**2 * waves().square().sum(1))
+    return ((x * weights) @ patterns().T).unflatten(1, (NODES, NODES))
+
+
+class Poisson(Task):
+    """Which potential belongs to a source: 256 neurons and resistors between them, nothing to learn."""
+
+    name = "poisson"
+    summary = (
+        "−∇²u = f on the unit square, u = 0 at its walls, 16×16 inner nodes; f a sum of 16 patterns "
+        "sin(iπx) sin(jπy), i and j from 1 to 4, with coefficients in [−1, 1] V/m²"
+    )
+    split = "computed in float64 from seeds: 256 training samples (seed 1) and 128 test samples (seed 2)"
+    caveat = (
+        "targets solve the equations of the grid, so the law is exact untrained; the grid itself is 1.5 % of the largest value from the "
+        "equation's closed form, which is measured beside"
+    )
+    model_defaults = ModelConfig(states=NODES**2, drives=WAVES**2)
+    # Without the law there is something to train: --epochs then gives ideal epochs.
+    train_defaults = TrainConfig(stages=ideal_then_twin(0), learning_rate=0.003, weight_decay=0.0)
+    verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 4, "settle_samples": 1, "chain_samples": 0}
+
+    def load(self, folder: Path | None = None) -> Data:
+        """Return the computed data; `folder` is refused."""
+        refuse_folder(self.name, folder)
+        counts = TRAIN_SAMPLES, TEST_SAMPLES
+        return made_up(_inputs, answer, counts, _DATA_SEEDS, "five-point Poisson equation, sparse LU")
+
+    def objective(self, data: Data, config: TrainConfig) -> Objective:
+        """Return squared error over the training targets' mean square; the score is the relative L2 error."""
+        return Regression.scaled_by(data.train_y)
+
+    def build(self, config: ModelConfig) -> HybridDEQ:
+        """Every pattern a drive, every node a neuron; a neuron's 1 is a tenth above the largest training target."""
+        with torch.device("cpu"):
+            largest = float(answer(_inputs(TRAIN_SAMPLES, _DATA_SEEDS[0])).abs().max())
+            given = patterns()
+        return lawful_model(
+            law(), config, scale=_HEADROOM * largest, input_scale=torch.ones(WAVES**2), patterns=given, apart=True
+        )
+
+    @torch.no_grad()
+    def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
+        """Return errors at the worst node, against the closed form and with noisy inputs, and the law's residual."""
+        x = data.test_x.double()
+        u, exact, wanted = predict(x), answer(x), continuous(x)
+        f = (x @ patterns().T).unflatten(1, (NODES, NODES))
+        return [
+            Measure(
+                name="largest error",
+                value=100 * _largest(u, exact),
+                unit="%",
+                note="at the worst node, of the largest |u| of the sample; mean over samples",
+            ),
+            Measure(
+                name="largest error against the closed form",
+                value=100 * _largest(u, wanted),
+                unit="%",
+                reference=100 * _largest(exact, wanted),
+                note="the grid's own error, that of sparse LU, is the trusted one",
+            ),
+            consistency(law(), u, f),
+            noisy_error(predict, data),
+        ]
+
+    @torch.no_grad()
+    def pictures(self, ideal: Predict, twin: Predict, data: Data) -> list[Picture]:
+        """Return the potential of the first test sample."""
+        x = data.test_x[:1].double()
+        return [
+            fields_beside(
+                "potential",
+                "Potential",
+                "The first test sample: sparse LU, the ideal model, this chip.",
+                answer(x)[0], ideal(x)[0], twin(x)[0],
+                unit="V", extent=(0, 1, 0, 1),
+            )
+        ]  # fmt: skip
+
+    def solver(self, x: Tensor) -> SolverAnswer:
+        """Return sparse LU's answers; factors are kept, for the matrix is that of every sample."""
+        answer(x[:1])
+        began = time.perf_counter()
+        y = torch.cat([answer(one[None]) for one in x])
+        second = (time.perf_counter() - began) / len(x)
+        _, solving = multiplications(splu(csc_matrix(law().a)))
+        mixing = WAVES**2 * NODES**2
+        return SolverAnswer("sparse LU, factors kept", y, second, solving + mixing)
+
+
+def _largest(u: Tensor, exact: Tensor) -> float:
+    return float(((u - exact).abs().amax((1, 2)) / exact.abs().amax((1, 2))).mean())
+
+
+def _inputs(samples: int, seed: int) -> Tensor:
+    return uniform(samples, WAVES**2, seed)
