@@ -13,6 +13,7 @@ from equilog.tasks.dynamics.steppers import (
     VanDerPol,
 )
 from equilog.tasks.measures import Measure, Picture
+from equilog.tasks.physics.cavity import Cavity
 from equilog.tasks.physics.poisson import Poisson
 from equilog.tasks.task import Data, Predict, Task
 from equilog.tasks.vision.bccd import Bccd
@@ -27,6 +28,7 @@ _TASKS: dict[str, type[Task]] = {
     for task in (
         Bccd,
         Bistable,
+        Cavity,
         Cifar10,
         Cifar100,
         Cifar10Multiscale,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from equilog.cells import CircuitCell
+from equilog.equilibrium import Chord, EquilibriumLayer
 from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.priors import LinearLaw
@@ -70,6 +71,7 @@ def lawful_model(
     scale: float | Tensor,
     input_scale: Tensor,
     patterns: Tensor | None = None,
+    mixed: Tensor | None = None,
     shape: tuple[int, ...] | None = None,
     readout: tuple[Tensor, Tensor] | None = None,
     mixture: nn.Module | None = None,
@@ -89,6 +91,8 @@ def lawful_model(
         input_scale: what every input is divided by to be a drive, shape ``(inputs,)``.
         patterns: sources ``(m, k)`` for so many leading inputs; every source is an input unless given. ``(m, 0)`` if no
             input enters the law as it is.
+        mixed: sources ``(m, k)`` for a drive of 1 that the first k learnt mixtures bring in; none unless given. The law
+            then rests at the answer for what is learnt of its sources.
         shape: of one sample's targets; the law's state unless given.
         readout: R and r that give the output from the law's state in its own unit, ``(outputs, own)`` and
             ``(outputs,)``; the state itself unless given.
@@ -98,15 +102,20 @@ def lawful_model(
 
     Raises:
         UserError: if the configuration has too few states or drives.
-        ValueError: if the law is not monotone.
+        ValueError: if sources are of another size, or the law is not monotone.
     """
     own, m = law.state.size, law.b.shape[1]
     patterns = torch.eye(m, dtype=torch.float64) if patterns is None else patterns.double()
+    mixed = torch.zeros(m, 0, dtype=torch.float64) if mixed is None else mixed.double()
+    for sources in (patterns, mixed):
+        if sources.ndim != 2 or len(sources) != m:
+            raise ValueError(f"sources of shape {tuple(sources.shape)}: expected ({m}, k) for a law of {m} sources")
     passed = patterns.shape[1]
-    if config.states < own or config.drives < max(1, passed):
+    enough = max(1, passed + mixed.shape[1])
+    if config.states < own or config.drives < enough:
         raise UserError(
-            f"{config.states} states and {config.drives} drives for a law of {own} states and {passed} inputs: "
-            f"expected at least {own} and {max(1, passed)}"
+            f"{config.states} states and {config.drives} drives for a law of {own} states and {passed} inputs"
+            f"{f', {mixed.shape[1]} mixtures of them' * bool(mixed.shape[1])}: expected at least {own} and {enough}"
         )
     size = torch.as_tensor(scale, dtype=torch.float64).reshape(-1).expand(own)
     if readout is None:
@@ -115,11 +124,13 @@ def lawful_model(
     if not config.prior:
         cell = CircuitCell(config.states, config.drives, margin=config.margin)
         return HybridDEQ(parameterize, cell, Readout(config.states, shape or law.state.shape))
-    played = patterns * input_scale.double()[:passed]
+    played = torch.cat([patterns * input_scale.double()[:passed], mixed], dim=1)
     coupling = law.coupling(scale=size, drives=played, damping=damping, hidden=config.states - own)
     spare = config.drives - coupling.drives
     fixed = coupling.widened(spare) if spare else coupling
     fixed = fixed.to(torch.get_default_dtype())
     cell = CircuitCell(config.states, config.drives, margin=config.margin, fixed=fixed, apart=apart)
     start = readout[0] * size, readout[1]
-    return HybridDEQ(parameterize, cell, Readout(config.states, shape or law.state.shape, start))
+    # Without hidden states nothing has an activation: one factorisation is the answer.
+    settle = EquilibriumLayer(Chord(slope=1.0)) if config.states == own else None
+    return HybridDEQ(parameterize, cell, Readout(config.states, shape or law.state.shape, start), settle)

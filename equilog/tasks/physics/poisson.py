@@ -27,6 +27,8 @@ from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal_then_twin
 
 NODES, WAVES = 16, 4
+AMPLITUDE = 20.0
+"""of a pattern whose coefficient is 1, in V/m²: potentials are then around a volt"""
 TRAIN_SAMPLES, TEST_SAMPLES = 256, 128
 _DATA_SEEDS = 1, 2
 _HEADROOM = 1.1
@@ -39,10 +41,10 @@ def waves() -> Tensor:
 
 
 def patterns() -> Tensor:
-    """Return all patterns at the nodes, shape ``(256, 16)``; rows of the grid along y, from the bottom."""
+    """Return all patterns in V/m², at the nodes, ``(256, 16)``; rows of the grid along y, from the bottom."""
     at = nodes(NODES)
     sines = torch.sin(math.pi * waves()[:, :, None] * at)
-    return torch.einsum("kx,ky->kyx", sines[:, 0], sines[:, 1]).flatten(1).T
+    return AMPLITUDE * torch.einsum("kx,ky->kyx", sines[:, 0], sines[:, 1]).flatten(1).T
 
 
 @cache
@@ -59,7 +61,7 @@ def answer(x: Tensor) -> Tensor:
 
 
 def continuous(x: Tensor) -> Tensor:
-    """Return u of the equation itself, without a grid, at the nodes: ``Σ x_ij sin(iπx) sin(jπy)/(π²(i² + j²))``."""
+    """Return u of the equation itself at the nodes, without a grid: every pattern over ``π²(i² + j²)``."""
     weights = 1 / (math.pi**2 * waves().square().sum(1))
     return ((x * weights) @ patterns().T).unflatten(1, (NODES, NODES))
 
@@ -70,12 +72,12 @@ class Poisson(Task):
     name = "poisson"
     summary = (
         "−∇²u = f on the unit square, u = 0 at its walls, 16×16 inner nodes; f a sum of 16 patterns "
-        "sin(iπx) sin(jπy), i and j from 1 to 4, with coefficients in [−1, 1] V/m²"
+        "20 V/m² sin(iπx) sin(jπy), i and j from 1 to 4, with coefficients in [−1, 1]"
     )
     split = "computed in float64 from seeds: 256 training samples (seed 1) and 128 test samples (seed 2)"
     caveat = (
-        "targets solve the equations of the grid, so the law is exact untrained; the grid itself is 1.5 % of the largest value from the "
-        "equation's closed form, which is measured beside"
+        "targets solve the equations of the grid, so the law is exact untrained; the grid itself is 1.5 % of the "
+        "largest value from the closed form, which is measured beside"
     )
     model_defaults = ModelConfig(states=NODES**2, drives=WAVES**2)
     # Without the law there is something to train: --epochs then gives ideal epochs.

@@ -17,9 +17,9 @@ def nodes(n: int) -> Tensor:
 def square_poisson(n: int, *, name: str, source: str, unit: str = "", scale: float = 1.0) -> LinearLaw:
     """Return ``−∇²u = f`` on n × n inner nodes with u = 0 at the walls, by five points.
 
-    Nodes are a whole spacing ``h = 1/(n + 1)`` from the walls, as node-centred schemes have it (LeVeque, *Finite
-    Difference Methods for Ordinary and Partial Differential Equations*, SIAM 2007, §3.2); :func:`equilog.priors.poisson`
-    has cells, whose centres are half a spacing away. Eigenvalues are ``(4/h²)(sin²(iπh/2) + sin²(jπh/2))``.
+    Nodes are a whole spacing ``h = 1/(n + 1)`` from the walls (LeVeque, *Finite Difference Methods for Ordinary and
+    Partial Differential Equations*, SIAM 2007, §3.2); :func:`equilog.priors.poisson` has cells, whose centres are half
+    a spacing away. Eigenvalues are ``(4/h²)(sin²(iπh/2) + sin²(jπh/2))``.
 
     Args:
         n: inner nodes along a side.
