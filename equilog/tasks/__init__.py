@@ -13,6 +13,7 @@ from equilog.tasks.dynamics.steppers import (
     VanDerPol,
 )
 from equilog.tasks.measures import Measure, Picture
+from equilog.tasks.physics.burgers import Burgers
 from equilog.tasks.physics.cavity import Cavity
 from equilog.tasks.physics.poisson import Poisson
 from equilog.tasks.task import Data, Predict, Task
@@ -28,6 +29,7 @@ _TASKS: dict[str, type[Task]] = {
     for task in (
         Bccd,
         Bistable,
+        Burgers,
         Cavity,
         Cifar10,
         Cifar100,
