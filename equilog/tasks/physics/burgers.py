@@ -163,10 +163,12 @@ class Burgers(Task):
     def pictures(self, ideal: Predict, twin: Predict, data: Data) -> list[Picture]:
         """Draw one roll-out: a wave that steepens into a front and fades."""
         start, truth = _trajectories()
-        first = start[:1]
-        outputs = [rolled_out(predict, first)[:, 0] for predict in (ideal, twin)]
+        # The steepest front that is well within the picture.
+        middle = truth[3, :, POINTS // 4 : 3 * POINTS // 4]
+        one = int((middle[:, 1:] - middle[:, :-1]).amin(1).argmin())
+        outputs = [rolled_out(predict, start[one : one + 1])[:, 0] for predict in (ideal, twin)]
         shown = {f"u, {k * STEP_SECOND:g} s": k - 1 for k in (1, 4, STEPS)}
-        trusted, of_ideal, of_twin = ({n: u[k] for n, k in shown.items()} for u in (truth[:, 0], *outputs))
+        trusted, of_ideal, of_twin = ({n: u[k] for n, k in shown.items()} for u in (truth[:, one], *outputs))
         at = torch.arange(POINTS, dtype=torch.float64) * (LENGTH_METRE / POINTS)
         caption = "A state rolled out, each step from the model's own answer to the last; trusted: Cole–Hopf transform."
         return [
