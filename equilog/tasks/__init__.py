@@ -16,6 +16,7 @@ from equilog.tasks.measures import Measure, Picture
 from equilog.tasks.physics.burgers import Burgers
 from equilog.tasks.physics.cavity import Cavity
 from equilog.tasks.physics.poisson import Poisson
+from equilog.tasks.physics.trusses import Trusses
 from equilog.tasks.task import Data, Predict, Task
 from equilog.tasks.vision.bccd import Bccd
 from equilog.tasks.vision.cifar import Cifar10, Cifar10Multiscale, Cifar100
@@ -46,6 +47,7 @@ _TASKS: dict[str, type[Task]] = {
         Mnist,
         Poisson,
         Roessler,
+        Trusses,
         VanDerPol,
         VocSegmentation,
     )
