@@ -13,6 +13,7 @@ from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.objective import Objective
 from equilog.tasks.damage import Skipped
+from equilog.tasks.files.store import Store, open_store
 from equilog.tasks.measures import Measure
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.tasks.vision import detector
@@ -22,7 +23,6 @@ from equilog.tasks.vision.detection import Detection, flipped, mean_average_prec
 from equilog.tasks.vision.encoders import grid_encoder
 from equilog.tasks.vision.grid_cell import GridCell, grid_channels
 from equilog.tasks.vision.images import coins, mirrored, random_light, unit_range
-from equilog.tasks.vision.store import Store, open_store
 from equilog.tasks.vision.voc import read_boxes
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal_then_twin

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from equilog.names import UserError
 from equilog.tasks.damage import MISSING_IMAGE, DamagedError, Skipped
+from equilog.tasks.files.store import Store
 from equilog.tasks.vision.decode import decode, resized
-from equilog.tasks.vision.store import Store
 
 EMPTY = "empty box"
 OUTSIDE = "box outside the image"

@@ -14,14 +14,14 @@ from equilog.cells import CircuitCell, NodeDrivenCell
 from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.tasks.damage import DamagedError, Skipped
+from equilog.tasks.files.download import download
+from equilog.tasks.files.store import Store, open_store
 from equilog.tasks.task import Data, ModelConfig, Task
 from equilog.tasks.vision.cifar_binary import read_cifar
 from equilog.tasks.vision.class_folders import has_class_folders, read_class_folders
-from equilog.tasks.vision.download import download
 from equilog.tasks.vision.encoders import multiscale_encoder, resnet_encoder
 from equilog.tasks.vision.images import crop_and_flip, unit_range
 from equilog.tasks.vision.multiscale_cell import MultiscaleWeight
-from equilog.tasks.vision.store import Store, open_store
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import full
 

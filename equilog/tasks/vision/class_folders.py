@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from equilog.names import UserError, nearest
 from equilog.tasks.damage import DamagedError, Skipped
-from equilog.tasks.vision.cache import cached
+from equilog.tasks.files.cache import cached
+from equilog.tasks.files.store import Store
 from equilog.tasks.vision.decode import decode
-from equilog.tasks.vision.store import Store
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 OTHER_SIZE = "image of another size"

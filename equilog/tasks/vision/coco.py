@@ -8,8 +8,8 @@ from typing import Any
 
 from equilog.names import UserError
 from equilog.tasks.damage import DUPLICATE, UNKNOWN_CLASS, DamagedError, Skipped
+from equilog.tasks.files.store import Store
 from equilog.tasks.vision.boxes import Annotated, annotated, checked_box
-from equilog.tasks.vision.store import Store
 
 UNKNOWN_IMAGE = "box of an unknown image id"
 MALFORMED = "malformed entry"

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from equilog.cells import CircuitCell
 from equilog.model import HybridDEQ
 from equilog.names import UserError
+from equilog.tasks.files.download import download
 from equilog.tasks.task import Data, ModelConfig, Task
-from equilog.tasks.vision.download import download
 from equilog.tasks.vision.idx import read_idx
 from equilog.tasks.vision.images import conv_parameterization, random_affine, unit_range
 from equilog.training.config import TrainConfig

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from equilog.tasks.damage import Skipped
+from equilog.tasks.files.download import download
+from equilog.tasks.files.store import open_store
 from equilog.tasks.task import Data
 from equilog.tasks.vision.class_folders import has_class_folders, read_class_folders
-from equilog.tasks.vision.download import download
 from equilog.tasks.vision.fashion_mnist import FashionMnist, read_pair
 from equilog.tasks.vision.images import random_affine, unit_range
-from equilog.tasks.vision.store import open_store
 
 # The authors' page no longer serves the files; these are the same, by their published MD5 sums.
 DOWNLOAD = "https://ossci-datasets.s3.amazonaws.com/mnist/"

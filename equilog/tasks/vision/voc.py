@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from equilog.names import UserError, nearest
 from equilog.tasks.damage import DUPLICATE, MISSING_IMAGE, UNKNOWN_CLASS, DamagedError, Skipped
+from equilog.tasks.files.cache import cached
+from equilog.tasks.files.store import Store
 from equilog.tasks.vision.boxes import Annotated, annotated, checked_box
-from equilog.tasks.vision.cache import cached
 from equilog.tasks.vision.decode import decode, resized
-from equilog.tasks.vision.store import Store
 
 VOID = 255
 CLASSES = (

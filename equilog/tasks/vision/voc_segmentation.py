@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from equilog.model import HybridDEQ
 from equilog.objective import Objective
 from equilog.tasks.damage import Skipped
+from equilog.tasks.files.download import download
+from equilog.tasks.files.store import open_store
 from equilog.tasks.measures import Measure
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
-from equilog.tasks.vision.download import download
 from equilog.tasks.vision.encoders import grid_encoder
 from equilog.tasks.vision.grid_cell import GridCell, grid_channels
 from equilog.tasks.vision.images import coins, mirrored, random_light, unit_range
 from equilog.tasks.vision.segmentation import Segmentation, class_iou, confusion
-from equilog.tasks.vision.store import open_store
 from equilog.tasks.vision.voc import CLASSES, VOID, read_masks
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal_then_twin

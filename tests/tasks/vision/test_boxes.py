@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from archives import in_folder
 from hypothesis import given
 from hypothesis import strategies as st
-from vision_files import coco, encoded, in_folder, pixels, voc_xml
+from vision_files import coco, encoded, pixels, voc_xml
 
 from equilog.names import UserError
 from equilog.tasks.damage import DamagedError, Skipped
+from equilog.tasks.files.store import open_store
 from equilog.tasks.vision.boxes import Annotated, checked_box, read_pictures
 from equilog.tasks.vision.coco import CocoSplit, read_coco
-from equilog.tasks.vision.store import open_store
 from equilog.tasks.vision.voc import read_boxes
 
 NAME = "annotations/instances_train.json"

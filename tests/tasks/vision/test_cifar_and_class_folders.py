@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from archives import in_folder, in_tar, in_zip
 from hypothesis import given
 from hypothesis import strategies as st
-from vision_files import cifar_bytes, cifar_images, encoded, in_folder, in_tar, in_zip, pixels
+from vision_files import cifar_bytes, cifar_images, encoded, pixels
 
 from equilog.names import UserError
 from equilog.tasks import Data, get_task
 from equilog.tasks.damage import Skipped
+from equilog.tasks.files.store import open_store
 from equilog.tasks.vision.cifar_binary import read_cifar
 from equilog.tasks.vision.class_folders import read_class_folders
-from equilog.tasks.vision.store import open_store
 
 COUNTS = (3, 2, 4, 2, 3)
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from vision_files import encoded, in_folder, pixels
+from archives import in_folder
+from vision_files import encoded, pixels
 
 from equilog.names import UserError
 from equilog.pipeline import load_data, run

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from archives import in_folder, in_zip
 from builders import generator
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from vision_files import coco, encoded, in_folder, in_zip, pixels, voc_xml
+from vision_files import coco, encoded, pixels, voc_xml
 
 from equilog.hardware import Chip, load_spec
 from equilog.names import UserError

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from archives import in_folder
 from builders import generator
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from vision_files import encoded, in_folder, mask_png, pixels
+from vision_files import encoded, mask_png, pixels
 
 from equilog.cells import CircuitCell
 from equilog.hardware import Chip, load_spec, program_cell

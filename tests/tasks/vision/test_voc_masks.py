@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import in_folder, in_tar, in_zip
 from hypothesis import given
 from hypothesis import strategies as st
-from vision_files import encoded, in_folder, in_tar, in_zip, mask_png, pixels
+from vision_files import encoded, mask_png, pixels
 
 from equilog.names import UserError
 from equilog.tasks.damage import Skipped
-from equilog.tasks.vision.store import open_store
+from equilog.tasks.files.store import open_store
 from equilog.tasks.vision.voc import VOID, read_masks
 
 ROOT = "VOCdevkit/VOC2012"

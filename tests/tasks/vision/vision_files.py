@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
-import zipfile
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,30 +41,6 @@ def cifar_bytes(images: np.ndarray, *labels: list[int]) -> bytes:
 
 def cifar_images(seed: int, count: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
-
-
-def in_folder(place: Path, files: Mapping[str, bytes]) -> Path:
-    for name, content in files.items():
-        path = place / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return place
-
-
-def in_zip(place: Path, files: Mapping[str, bytes]) -> Path:
-    with zipfile.ZipFile(place, "w") as made:
-        for name, content in files.items():
-            made.writestr(name, content)
-    return place
-
-
-def in_tar(place: Path, files: Mapping[str, bytes]) -> Path:
-    with tarfile.open(place, "w:gz" if place.suffix == ".gz" else "w") as made:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            made.addfile(member, io.BytesIO(content))
-    return place
 
 
 def coco(

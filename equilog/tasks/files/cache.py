@@ -1,4 +1,4 @@
-"""Decoded images, kept in the user's cache directory as .npy: decoding 60,000 files takes longer than an epoch."""
+"""What was decoded, kept in the user's cache directory as .npy: decoding 60,000 pictures takes longer than an epoch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cached(identity: str, what: str, skipped: Skipped, make: Callable[[Skipped],
     """Return arrays by name, decoded now or at an earlier call for the same files.
 
     Args:
-        identity: of the files, see :meth:`~equilog.tasks.vision.store.Store.identity`.
+        identity: of the files, see :meth:`~equilog.tasks.files.store.Store.identity`.
         what: is made of them: reader, split and size.
         skipped: takes the samples left out, of an earlier call too.
         make: decodes; is given where to count what it leaves out.
@@ -47,7 +47,7 @@ def cached(identity: str, what: str, skipped: Skipped, make: Callable[[Skipped],
 
 
 def _root() -> Path | None:
-    """Where decoded images are kept; None without pooch, which knows where caches belong."""
+    """Where arrays are kept; None without pooch, which knows where caches belong."""
     try:
         import pooch  # noqa: PLC0415  (an optional extra)
     except ImportError:

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import in_folder, in_tar, in_zip
 from hypothesis import given
 from hypothesis import strategies as st
-from vision_files import encoded, in_folder, in_tar, in_zip, mask_png, pixels
 
 from equilog.names import UserError
 from equilog.tasks.damage import DamagedError, Skipped
-from equilog.tasks.vision.cache import cached
-from equilog.tasks.vision.decode import TRUNCATED, decode
-from equilog.tasks.vision.store import open_store
+from equilog.tasks.files.cache import cached
+from equilog.tasks.files.store import open_store
 
 FILES = {"a/one.bin": b"1" * 500, "a/b/two.bin": b"2" * 500, "three.bin": b"3" * 500}
 
@@ -94,41 +93,6 @@ def test_a_missing_place_is_named_with_the_hint(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     with pytest.raises(UserError, match="neither a folder nor a zip or tar"):
         open_store(tmp_path / "text")
-
-
-@pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGB"), ("JPEG", "RGB"), ("PNG", "L"), ("JPEG", "L")])
-def test_pictures_are_decoded(kind: str, mode: str) -> None:
-    image = pixels(1, 20, 30, 3 if mode == "RGB" else 1)
-    found = decode(encoded(image, kind), mode)
-    assert found.shape == ((20, 30, 3) if mode == "RGB" else (20, 30))
-    gap = np.abs(found.astype(int) - image.reshape(found.shape).astype(int))
-    assert gap.max() == 0 if kind == "PNG" else gap.mean() < 6
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-@given(cut=st.integers(0, 10_000))
-def test_a_picture_cut_anywhere_is_whole_or_refused(kind: str, cut: int) -> None:
-    content = encoded(pixels(2), kind)
-    whole, cut = decode(content, "RGB"), cut % len(content)
-    try:
-        found = decode(content[:cut], "RGB")
-    except DamagedError:
-        return
-    assert cut > 0.9 * len(content)  # all pixels were there: only the end mark is missing
-    np.testing.assert_array_equal(found, whole)
-
-
-@given(content=st.binary(max_size=200), head=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"]))
-def test_garbage_is_no_picture(content: bytes, head: bytes) -> None:
-    with pytest.raises(DamagedError, match=TRUNCATED):
-        decode(head + content, "RGB")
-
-
-def test_a_mask_keeps_its_indices_and_colours_are_refused() -> None:
-    classes = np.arange(12).reshape(3, 4) * 20
-    np.testing.assert_array_equal(decode(mask_png(classes), "index"), classes)
-    with pytest.raises(DamagedError, match="mask without a palette"):
-        decode(encoded(pixels(0)), "index")
 
 
 def test_what_was_decoded_is_kept_with_its_counts() -> None:
