@@ -77,12 +77,14 @@ def score_text(scored: Scored, value: float | None, digits: int = 1) -> str:
     """Return a score as people read it.
 
     A fraction of right samples has `digits` decimals of a percent; any other score three digits, which an error of
-    any size needs, in percent or in its unit.
+    any size needs, in percent or in its unit; a plain number, whose unit is "", has no prefix.
     """
     if scored.hits:
         return percent(value, digits)
     if value is None or math.isnan(value):
         return MISSING
+    if scored.score_unit == "":
+        return scientific(value, 3)
     if scored.score_unit is not None:
         return engineering(value, scored.score_unit)
     return f"{100 * value:.3g}".replace("-", "−") + f"{NBSP}%" if abs(value) >= 1e-6 else scientific(value, 3)
@@ -90,6 +92,8 @@ def score_text(scored: Scored, value: float | None, digits: int = 1) -> str:
 
 def score_axis(scored: Scored, largest: float) -> tuple[float, str]:
     """Return the factor and the unit with which an axis of scores up to `largest` reads well."""
+    if scored.score_unit == "":
+        return 1.0, ""
     return (100.0, "%") if scored.score_unit is None else axis_unit(largest, scored.score_unit)
 
 

@@ -17,6 +17,8 @@ from equilog.tasks.physics.burgers import Burgers
 from equilog.tasks.physics.cavity import Cavity
 from equilog.tasks.physics.poisson import Poisson
 from equilog.tasks.physics.trusses import Trusses
+from equilog.tasks.sequence.etth1 import EttH1For96, EttH1For192, EttH1For336, EttH1For720
+from equilog.tasks.sequence.exchange_rate import ExchangeRate
 from equilog.tasks.task import Data, Predict, Task
 from equilog.tasks.vision.bccd import Bccd
 from equilog.tasks.vision.cifar import Cifar10, Cifar10Multiscale, Cifar100
@@ -37,6 +39,11 @@ _TASKS: dict[str, type[Task]] = {
         Cifar10Multiscale,
         Digits,
         Duffing,
+        EttH1For192,
+        EttH1For336,
+        EttH1For720,
+        EttH1For96,
+        ExchangeRate,
         FashionMnist,
         FitzHughNagumo,
         LinearSteps,

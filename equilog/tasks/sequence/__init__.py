@@ -1,0 +1,1 @@
+"""Tasks on sequences: series, sound and text, read from their official formats."""
