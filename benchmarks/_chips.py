@@ -10,11 +10,12 @@ from equilog.devices import TwinDevice
 from equilog.hardware import Chip, Conditions, Spec
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import dac
-from equilog.model import HybridDEQ
+from equilog.model import HybridDEQ, samples_at_once
 from equilog.objective import Objective
 from equilog.pipeline import UNSEEN_CHIPS
 
-BATCH = 1000
+BATCH = 4096
+"""rows settled at once"""
 
 
 @torch.no_grad()
@@ -40,7 +41,8 @@ def scores_on_chips(
     conditions: Conditions | None = None,
 ) -> list[float]:
     """Return the mean score on each of so many chips that training never met."""
-    parts = [slice(k, k + BATCH) for k in range(0, len(x), BATCH)]
+    size = samples_at_once(model, BATCH)
+    parts = [slice(k, k + size) for k in range(0, len(x), size)]
     drives = [model.parameterize(x[part]) for part in parts]  # the same for every chip
     found = []
     for k in range(chips):

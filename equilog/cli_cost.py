@@ -96,7 +96,10 @@ def _remarks(report: CostReport) -> list[str]:
     from equilog.cost.span import total  # noqa: PLC0415
 
     area = total(list(report.area_m2.values()))
-    remarks = [
+    remarks = []
+    if report.rows > 1:
+        remarks.append(f"an inference is a sample of {report.rows} rows, which the chip settles one after the other")
+    remarks += [
         f"digital: {report.digital_target} Equilibrium by {report.digital_solver}, {report.digital_steps:.3g} steps.",
         f"area: {area.low * 1e6:.2g} to {area.high * 1e6:.2g} mm², typically {area.typical * 1e6:.2g} mm²; "
         f"{', '.join(f'{count:,} {name}' for name, count in report.components.items())}",

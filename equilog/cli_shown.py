@@ -51,7 +51,7 @@ def print_ladder(report: LadderReport) -> None:
             verdict[r.agrees],
             report.number(r.score),
         )
-    table.caption = f"{report.samples} samples at rest, {report.settle_samples} in time; errors in units of full scale"
+    table.caption = f"{report.counted}; errors in units of full scale"
     out.print(table)
     if report.chain is not None:
         out.print(str(report.chain), highlight=False, soft_wrap=True)

@@ -19,12 +19,20 @@ class HybridDEQ(nn.Module):
     is digital again. Called with a chip, the middle part is that chip's twin, converters included; with a population
     of chips everything behind the DACs has a leading dimension that counts them.
 
+    What settles is a row of drives. Most models make one of a sample; one for sequences makes one a position: `rows` of
+    them, which settle one after the other on a chip and know nothing of each other. The rows of a batch lie one sample
+    after the other, so wherever something counts what settles, ``batch`` stands for ``samples · rows``.
+
     Args:
-        parameterize: any module from inputs to ``(batch, cell.drives)``. End it in Tanh or Hardtanh: the DACs
+        parameterize: any module from inputs to ``(samples · rows, cell.drives)``. End it in Tanh or Hardtanh: the DACs
             clip at ±1.
         cell: what settles.
-        readout: any module from ``(batch, cell.states)`` to outputs.
+        readout: any module from ``(samples · rows, cell.states)`` to outputs, one a sample.
         equilibrium: how it settles; the default solver unless given.
+        rows: how many rows of drives a sample has.
+
+    Raises:
+        ValueError: for less than one row.
     """
 
     def __init__(
@@ -33,8 +41,13 @@ class HybridDEQ(nn.Module):
         cell: CircuitCell,
         readout: nn.Module,
         equilibrium: EquilibriumLayer | None = None,
+        *,
+        rows: int = 1,
     ) -> None:
         super().__init__()
+        if rows < 1:
+            raise ValueError(f"rows = {rows}: expected at least one equilibrium a sample")
+        self.rows = rows
         self.parameterize = parameterize
         self.cell = cell
         self.readout = readout
@@ -69,3 +82,11 @@ class HybridDEQ(nn.Module):
     ) -> ProgrammedLayer:
         """Return the cell as this chip holds it, or all chips of a population, as :func:`~equilog.hardware.program`."""
         return program_cell(self.cell, chip, conditions, wires=wires)
+
+
+def samples_at_once(model: nn.Module, rows: int) -> int:
+    """Return how many samples of a model, at least one, have at most so many rows; any other module has one a sample.
+
+    For whoever takes samples in parts: the memory that a part needs goes with its rows.
+    """
+    return max(1, rows // (model.rows if isinstance(model, HybridDEQ) else 1))

@@ -66,7 +66,7 @@ _CALLED = {"picard": "Picard", "anderson": "Anderson", "chord": "chord with Ande
 
 @torch.no_grad()
 def equilibrium_work(cell: CircuitCell, drive: Tensor, tolerance: float) -> tuple[Work, float, str]:
-    """Count what the cheapest of three digital solvers needs, per sample, for the answer that the converters resolve.
+    """Count what the cheapest of three digital solvers needs, per row, for the answer that the converters resolve.
 
     Picard iteration; Anderson acceleration; the chord method, whose step is one matrix product like theirs. A step is
     that product, two passes over Anderson's differences and n activations; the matrix is fetched again at every step.
@@ -78,7 +78,7 @@ def equilibrium_work(cell: CircuitCell, drive: Tensor, tolerance: float) -> tupl
         tolerance: absolute and relative residual, e.g. half an ADC code.
 
     Returns:
-        the work of one inference, the mean number of steps, and the solver's name. Solvers that leave a sample
+        the work of one equilibrium, the mean number of steps, and the solver's name. Solvers that leave a sample
         unconverged after 200 steps are out.
 
     Raises:

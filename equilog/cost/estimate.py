@@ -40,7 +40,7 @@ class CostReport(Strict):
     components: dict[str, int]
     digital_target: str
     digital_steps: float
-    """mean solver steps a sample"""
+    """mean solver steps of an equilibrium"""
     digital_solver: str
     """the cheapest of the solvers tried"""
     area_m2: dict[str, Span] = Field(default_factory=dict)
@@ -48,6 +48,9 @@ class CostReport(Strict):
     programming_joule: Span | None = None
     """of programming the whole chip once; None where the technology does not say"""
     use: Use = Use()
+    rows: int = 1
+    """equilibria of one inference: what it takes is for all of them together, one position's share is a part in so
+    many"""
 
     @property
     def hybrid_energy(self) -> Span:
@@ -124,7 +127,8 @@ def estimate(
     """Estimate one inference of a trained model on a chip and on digital hardware.
 
     Each side waits for the other where they take turns: the chip idles while the digital ends compute, the computer
-    stands by while the chip settles.
+    stands by while the chip settles. Of a sample with several rows the chip settles one after the other, the computer
+    all together, which is the least that it can need.
 
     Args:
         model: the trained model.
@@ -147,9 +151,9 @@ def estimate(
     drive = model.parameterize(x)
     settled = device.settle(drive)
     watt = chip_watt(layer, settled.p, settled.z, dac(layer, drive.double()))
-    on_chip = chip_inference(layer, watt, max(settling_second), use, detecting_second)
+    on_chip = chip_inference(layer, watt, max(settling_second), use, detecting_second, model.rows)
 
-    read = settled.read[:1].to(next(model.parameters()).dtype)
+    read = settled.read[: model.rows].to(next(model.parameters()).dtype)
     ends = {
         "parameterization (digital)": module_work(model.parameterize, x[:1]),
         "readout (digital)": module_work(model.readout, read),
@@ -159,6 +163,7 @@ def estimate(
     # Of a batch each sample has its share of the ends' time, and all of its own settling.
     end_share = total(list(end_second.values())) / use.batch
     solve, steps, solver = equilibrium_work(model.cell, drive, half_code(chip.spec))
+    solve = solve.rows(model.rows)
     waiting = {
         IDLE: idle_watt(layer) * end_share,
         WAITING: on_chip.latency * target.standing_watt,
@@ -176,6 +181,7 @@ def estimate(
         area_m2=area_parts(layer),
         programming_joule=programming_joule(layer),
         use=use,
+        rows=model.rows,
     )
 
 

@@ -71,11 +71,13 @@ def chip_inference(
     settling_second: Span | float,
     use: Use | None = None,
     detecting_second: Span | float | None = None,
+    rows: int = 1,
 ) -> ChipInference:
     """Return what one inference takes on the chip.
 
     Every block is on from the DACs' conversion to the last reading: ``P (t_DAC + t_settle + t_detect + k t_ADC)``. On
-    top of that come m conversions of DACs, k n of ADCs, and the share of programming.
+    top of that come m conversions of DACs, k n of ADCs, and the share of programming. A sample of several rows takes
+    all but the last so many times, one row after the other.
 
     Args:
         layer: the chip.
@@ -84,6 +86,7 @@ def chip_inference(
         use: how the chip is used.
         detecting_second: from settling to the detector's report, as measured; `hold_second` of the technology unless
             given, nothing without a detector.
+        rows: that a sample has, see :class:`~equilog.model.HybridDEQ`.
     """
     spec, use = layer.spec, use or Use()
     if detecting_second is None:
@@ -94,11 +97,11 @@ def chip_inference(
         "detecting": Span.of(detecting_second),
         "ADC": Span.of(spec.adc.conversion_second) * use.readings,
     }
-    latency = {name: span for name, span in latency.items() if span.high > 0}
+    latency = {name: span * rows for name, span in latency.items() if span.high > 0}
     on = total(list(latency.values()))
     energy = {name: span * on for name, span in watt.items()}
-    energy["DAC"] = conversion_joule(spec.dac, use.dac_enob) * layer.drives
-    energy["ADC"] = conversion_joule(spec.adc, use.adc_enob) * (layer.states * use.readings)
+    energy["DAC"] = conversion_joule(spec.dac, use.dac_enob) * (layer.drives * rows)
+    energy["ADC"] = conversion_joule(spec.adc, use.adc_enob) * (layer.states * use.readings * rows)
     if (programming := programming_joule(layer)) is not None:
         energy["programming, its share"] = programming / use.inferences_per_programming
     return ChipInference(energy_joule=energy, latency_second=latency, watt=dict(watt))

@@ -54,6 +54,23 @@ class Work(Strict):
             steps=self.steps + other.steps,
         )
 
+    def rows(self, count: int) -> Work:
+        """Return the work of so many alike that are computed together: in every pass the weights are read once for all.
+
+        Raises:
+            ValueError: for less than one.
+        """
+        if count < 1:
+            raise ValueError(f"{count} rows: expected 1 or more")
+        return Work(
+            macs=self.macs * count,
+            fetched_numbers=self.weight_numbers * self.passes + self.streamed_numbers * count,
+            activations=self.activations * count,
+            weight_numbers=self.weight_numbers,
+            passes=self.passes,
+            steps=self.steps,
+        )
+
     @property
     def streamed_numbers(self) -> float:
         """Numbers moved that are no weights, a sample."""

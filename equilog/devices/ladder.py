@@ -46,13 +46,15 @@ from equilog.hardware import Chip, ProgrammedLayer
 from equilog.hardware.quantise import half_code
 from equilog.hardware.transient import Transient
 from equilog.hardware.twin import adc, dac
-from equilog.model import HybridDEQ
+from equilog.model import HybridDEQ, samples_at_once
 from equilog.objective import Objective, Scored, objective_for
 
 # Enough to time the settling of every sample; the waveforms set against ngspice are integrated more finely.
 WATCH_STEPS_PER_TAU = 40
 LONGEST_WATCH = 2000
 """of the time scale of a neuron on its own"""
+SCORED_ROWS = 2**14
+"""settled at once where a whole test set is scored: an array of 256 states is 32 MB"""
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,15 @@ def verify(
     Args:
         model: the trained model.
         chip: the chip; twin and netlist are made from the same programmed conductances.
-        x: inputs; all are settled at rest on every rung.
+        x: inputs; all are settled at rest on every rung, every row of each.
         y: what outputs are compared with; None for no scores.
         objective: how they are compared; class indices are classified unless it is given.
-        settle_samples: how many of the first inputs ngspice also settles in time.
-        chain_samples: how many of the first inputs ngspice takes through the whole chain, from drive to codes; as many
-            as it settles in time unless given; there is no such rung without a detector.
-        transistor_samples: how many of the first inputs are settled in SKY130 transistors; a chip of their own
-            technology with this one's seed. All, if there are none and `rungs` asks for transistors.
+        settle_samples: how many of the first inputs ngspice also settles in time; of a model with several rows a
+            sample, how many rows.
+        chain_samples: how many likewise ngspice takes through the whole chain, from drive to codes; as many as it
+            settles in time unless given; there is no such rung without a detector.
+        transistor_samples: how many of the first inputs are settled in SKY130 transistors, every row of each; a chip of
+            their own technology with this one's seed. All, if there are none and `rungs` asks for transistors.
         rungs: names of :data:`~equilog.devices.ladder_report.RUNGS`; all but transistors unless given, and these too
             if there are samples for them.
         former: an earlier climb; its other rungs are kept if it was with the same model, chip, samples and simulator.
@@ -189,6 +192,7 @@ class _Climb:
         identity = _identity(model, chip, x, y, scored)
         name = None if simulator is None else f"ngspice {simulator.version}"
         found: dict[str, Any] = {"identity": identity, "simulator": name, "samples": len(x)} | scored
+        found["rows_a_sample"] = model.rows
         if former is None or former.report.identity != identity:
             return cls(model, chip, x, y, goal, simulator, {}, found, [], None)
         before = former.report
@@ -310,11 +314,13 @@ def score_on(model: HybridDEQ, device: TwinDevice, x: Tensor, y: Tensor, objecti
     Class indices `y` are classified unless an objective is given.
     """
     device.program(model.cell)
-    return float((objective or objective_for(y)).score(run_on(model, device, x), y)) / len(x)
+    goal, size = objective or objective_for(y), samples_at_once(model, SCORED_ROWS)
+    parts = zip(x.split(size), y.split(size))
+    return sum(float(goal.score(run_on(model, device, part), targets)) for part, targets in parts) / len(x)
 
 
 def _watch(moving: Transient, layer: ProgrammedLayer, twin: Settled) -> tuple[Settling, Tensor]:
-    """Settle all samples in the time-domain twin, until the slowest mode has died away."""
+    """Settle all rows in the time-domain twin, until the slowest mode has died away."""
     rest_volt = twin.p * moving.v_a
     abscissa = moving.spectral_abscissa(rest_volt)
     slowest = float(abscissa.max())

@@ -190,6 +190,8 @@ class LadderReport(Scored):
     simulator: str | None
     not_verified_because: str | None = None
     samples: int
+    rows_a_sample: int = 1
+    """how often a sample settles; where it is more than once, all that is said one by one is said of rows"""
     settle_samples: int = 0
     rungs: list[Rung]
     settling: Settling
@@ -213,6 +215,19 @@ class LadderReport(Scored):
     def verified(self) -> bool:
         """Whether the simulator settled the circuit at rest, every rung with a tolerance meets it, and it is stable."""
         return self.simulator is not None and self.rung(AT_REST) is not None and not self.disagrees
+
+    @property
+    def row(self) -> str:
+        """What is settled one by one, as people call it."""
+        return "sample" if self.rows_a_sample == 1 else "row"
+
+    @property
+    def counted(self) -> str:
+        """How many are settled, in words."""
+        text = f"{self.samples:,} sample{'' if self.samples == 1 else 's'}"
+        if self.rows_a_sample > 1:
+            text += f" of {self.rows_a_sample} rows"
+        return f"{text} at rest, {self.settle_samples} {'rows ' if self.rows_a_sample > 1 else ''}in time"
 
     @property
     def disagrees(self) -> bool:

@@ -98,7 +98,12 @@ def climb_transistors(
     twin, stable = _twin(layer, played)
     with tempfile.TemporaryDirectory(prefix="equilog-transistors-") as scratch:
         v, s = transistors_at_rest(
-            simulator, layer, played, twin, folder or Path(scratch), progress=lambda done: tell(phrase, done / len(x))
+            simulator,
+            layer,
+            played,
+            twin,
+            folder or Path(scratch),
+            progress=lambda done: tell(phrase, done / len(played)),
         )
     block = layer.spec.activation
     z, off = s / float(block.v_out_volt), v / float(block.v_scale_volt) - twin.p

@@ -65,7 +65,7 @@ def measure(folder: RunFolder, weight: float, data: Data, chips: int) -> Point:
         played = dac(layer, drive.double())
         rest = at_rest(layer, played)
         read = adc(layer, rest.z)
-        scores.append(float(objective.score(model.readout(read.to(dtype)), data.test_y)) / len(read))
+        scores.append(float(objective.score(model.readout(read.to(dtype)), data.test_y)) / len(data.test_y))
         moved.append(float((read - ideal).square().mean()))
         few = slice(SETTLED_SAMPLES)
         moving = Transient(layer, played[few])
@@ -74,7 +74,7 @@ def measure(folder: RunFolder, weight: float, data: Data, chips: int) -> Point:
         times.append(float(settled.max()))
         watt = chip_watt(layer, rest.p[few], rest.z[few], played[few])
         arrays.append(watt[ARRAY].typical)
-        energies.append(chip_inference(layer, watt, times[-1]).energy)
+        energies.append(chip_inference(layer, watt, times[-1], rows=model.rows).energy)
         powers.append(total(list(watt.values())).typical)
 
     def mean(values: list[float]) -> float:

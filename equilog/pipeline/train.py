@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from equilog.devices import Device, NgspiceDevice
 from equilog.devices.twin import TwinDevice
 from equilog.hardware import Chip
+from equilog.model import samples_at_once
 from equilog.objective import Objective
 from equilog.runs.config import RunConfig
 from equilog.runs.folder import RunFolder
@@ -115,9 +116,9 @@ def mean_score(model: nn.Module, x: Tensor, y: Tensor, objective: Objective, chi
 
     Any module from inputs to outputs will do; with a chip, a :class:`~equilog.model.HybridDEQ`.
     """
-    total = 0.0
-    for start in range(0, len(x), 1000):
-        part = slice(start, start + 1000)
+    total, size = 0.0, samples_at_once(model, 1000)
+    for start in range(0, len(x), size):
+        part = slice(start, start + size)
         out = model(x[part]) if chip is None else model(x[part], chip)
         total += float(objective.score(out, y[part]))
     return total / len(x)

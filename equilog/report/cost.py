@@ -56,6 +56,12 @@ def cost_plates(cost: CostReport) -> list[Plate]:
     energy = cost_lines(cost.hybrid_energy_joule, cost.digital_energy_joule)
     latency = cost_lines(cost.hybrid_latency_second, cost.digital_latency_second)
     hybrid, digital = energy[0].span, energy[1].span
+    rows = (
+        f" An inference is a sample of {cost.rows} rows, one after the other on the chip; the share of one is "
+        f"{engineering(hybrid.typical / cost.rows, 'J')} and {engineering(digital.typical / cost.rows, 'J')}."
+        if cost.rows > 1
+        else ""
+    )
     return [
         Plate(
             "fig-energy",
@@ -64,7 +70,7 @@ def cost_plates(cost: CostReport) -> list[Plate]:
             "Dot: typical; line: from everything low to everything high. "
             f"{engineering(hybrid.typical, 'J')} hybrid against {engineering(digital.typical, 'J')} digital. The axis "
             "is logarithmic: one grid line is ten times the one before. Dark rows are digital layers that both sides "
-            "run.",
+            f"run.{rows}",
         ),
         Plate(
             "fig-latency",

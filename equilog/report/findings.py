@@ -97,10 +97,7 @@ def verdict(run: Findings) -> Verdict:
     if report.simulator is None and headline != f"Not verified: {report.not_verified_because}":
         reasons.append(f"not verified in a circuit simulator: {report.not_verified_because}")
     if report.verified:
-        headline = (
-            f"Verified in {report.simulator}: {count(report.samples, 'sample')} at rest, "
-            f"{report.settle_samples} in time"
-        )
+        headline = f"Verified in {report.simulator}: {report.counted}"
         reasons = [_agreement(r) for r in report.rungs if r.rung.startswith("ngspice") and r.agrees]
     return Verdict(report.verified, headline, reasons, _remarks(run))
 
@@ -110,7 +107,7 @@ def _remarks(run: Findings) -> list[str]:
     never = sum(not math.isfinite(t) for t in report.settling.time_second)
     if never:
         remarks.append(
-            f"{never} of {count(len(report.settling.time_second), 'sample')} did not come to rest while watched."
+            f"{never} of {count(len(report.settling.time_second), report.row)} did not come to rest while watched."
         )
     if report.simulator is not None and report.settle_samples == 0:
         remarks.append("No transient was simulated in ngspice: settling times rest on the twin alone.")

@@ -45,7 +45,7 @@ def settling_plate(run: Findings) -> Plate | None:
                 xycoords=("data", "axes fraction"), textcoords="offset points", ha=side, va="top", fontsize=7.5,
             )  # fmt: skip
         axes.set_xlabel(f"settling time in {unit}")
-        axes.set_ylabel("samples")
+        axes.set_ylabel(f"{run.report.row}s")
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid(visible=False, axis="x")
         per_tau = factor * run.tau
@@ -54,15 +54,14 @@ def settling_plate(run: Findings) -> Plate | None:
         second.set_xlabel(f"in time constants τ = {engineering(run.tau, 's')}")
         svg = to_svg(figure, f"{KEY}-svg", TITLE)
     never = len(settling.time_second) - len(times)
-    missing = f" {count(never, 'sample')} never settled and cannot be drawn." if never else ""
+    missing = f" {count(never, run.report.row)} never settled and cannot be drawn." if never else ""
     return Plate(
         KEY,
         TITLE,
         [svg],
         "Time until every activation output stays within half an ADC code "
         f"({percent(settling.tolerance, 2)} of full scale) of rest, by the twin. Without a detector "
-        "the chip waits for the slowest sample, so the right edge is what "
-        f"counts.{missing}",
+        f"the chip waits for the slowest {run.report.row}, so the right edge is what counts.{missing}",
     )
 
 

@@ -90,7 +90,8 @@ def _energy_tile(cost: CostReport | None) -> Tile:
     return Tile(
         "energy per inference",
         engineering(cost.hybrid_energy.typical, "J"),
-        f"hybrid; all digital {engineering(cost.digital_energy.typical, 'J')} (typical)",
+        f"hybrid; all digital {engineering(cost.digital_energy.typical, 'J')} (typical)"
+        + (f"; {cost.rows} rows" if cost.rows > 1 else ""),
     )
 
 

@@ -71,12 +71,12 @@ def _draw(run: Findings, wave: Waveforms, tolerance: float, highest: float) -> M
         _curves(above, time * factor, twin, ngspice, nodes, worst)
         above.set_ylim(-1.12 * highest, 1.12 * highest)
         above.set_ylabel("v / Vₐ")
-        above.set_title(f"Test sample {wave.sample}", pad=14)
+        above.set_title(f"Test {run.report.row} {wave.sample}", pad=14)
         _differences(below, time * factor, np.abs(twin - ngspice), worst, tolerance)
         below.set_xlabel(f"time after reset in {unit}")
         above.set_xlim(0, float(time[-1]) * factor)
         _mark_rest(run, wave.sample, above, below, factor)
-        return to_svg(figure, key, f"{TITLE}, test sample {wave.sample}")
+        return to_svg(figure, key, f"{TITLE}, test {run.report.row} {wave.sample}")
 
 
 def _worst(wave: Waveforms) -> tuple[int, float]:

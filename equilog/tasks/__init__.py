@@ -19,6 +19,7 @@ from equilog.tasks.physics.poisson import Poisson
 from equilog.tasks.physics.trusses import Trusses
 from equilog.tasks.sequence.etth1 import EttH1For96, EttH1For192, EttH1For336, EttH1For720
 from equilog.tasks.sequence.exchange_rate import ExchangeRate
+from equilog.tasks.sequence.shakespeare import Shakespeare
 from equilog.tasks.task import Data, Predict, Task
 from equilog.tasks.vision.bccd import Bccd
 from equilog.tasks.vision.cifar import Cifar10, Cifar10Multiscale, Cifar100
@@ -54,6 +55,7 @@ _TASKS: dict[str, type[Task]] = {
         Mnist,
         Poisson,
         Roessler,
+        Shakespeare,
         Trusses,
         VanDerPol,
         VocSegmentation,

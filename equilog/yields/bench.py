@@ -24,7 +24,7 @@ from equilog.hardware import Chip, Conditions, ProgrammedLayer, Spec, program_ce
 from equilog.hardware.curve import activation_of
 from equilog.hardware.rest import STEEPEST
 from equilog.hardware.twin import adc, dac, static_system
-from equilog.model import HybridDEQ
+from equilog.model import HybridDEQ, samples_at_once
 from equilog.objective import Objective
 from equilog.yields.population import population
 from equilog.yields.rows import ChipRow, Standing
@@ -36,7 +36,7 @@ from equilog.yields.settling import Samples, Watched, mean_and_worst, watch
 _ARRAY_BYTES = 2**21
 # Chips of a chunk: enough for the twin in time to be quick about all of them, and few enough for an interruption.
 _MOST_CHIPS, _CHUNK_STATES, _WATCHED_STATES = 32, 2**11, 2**15
-# States (samples × n) settled together on one chip at most. It follows from n alone and from nothing of the machine:
+# States (rows × n) settled together on one chip at most. It follows from n alone and from nothing of the machine:
 # with read noise it decides in which order a chip draws.
 _MOST_SAMPLES, _BATCH_STATES = 2**10, 2**19
 
@@ -60,7 +60,7 @@ class _Tally:
 
 @dataclass(frozen=True)
 class _Settled:
-    """A batch of samples on some chips.
+    """A batch of samples on some chips; ``batch`` counts their rows.
 
     Attributes:
         played: drives of every chip.
@@ -103,8 +103,9 @@ class Bench:
         self._readout = model.readout
         self._dtype = next(model.parameters()).dtype
         n = model.cell.states
-        self._batch = max(16, min(_MOST_SAMPLES, _BATCH_STATES // n))
-        self._slice = max(1, _ARRAY_BYTES // (min(self._batch, len(x)) * n * 8))
+        self._rows = model.rows
+        self._batch = samples_at_once(model, max(16, min(_MOST_SAMPLES, _BATCH_STATES // n)))
+        self._slice = max(1, _ARRAY_BYTES // (min(self._batch, len(x)) * self._rows * n * 8))
         self.chunk = chunk_size(n, config)
         with torch.no_grad():
             self._cell = model.cell
@@ -152,12 +153,12 @@ class Bench:
         tally = _Tally(none.double(), none, none, none, [], [])
         full_scale = float(self.spec.adc.full_scale_volt / self.spec.activation.v_out_volt)
         candidates = []
-        for drive, targets in zip(self._drive.split(self._batch), self.targets.split(self._batch)):
+        for drive, targets in zip(self._drive.split(self._batch * self._rows), self.targets.split(self._batch)):
             settled = self._settle(layers, together, drive)
             answers = self._answers(layers, together, settled.z)
             tally.score = tally.score + torch.stack([self.objective.score(a, targets).double() for a in answers])
-            tally.unsettled = tally.unsettled + (~settled.at_rest).sum(1)
-            tally.outside = tally.outside + settled.outside.sum(1)
+            tally.unsettled = tally.unsettled + self._samples(~settled.at_rest)
+            tally.outside = tally.outside + self._samples(settled.outside)
             tally.clipped = tally.clipped + (settled.z.abs() > full_scale).sum((1, 2))
             if not tally.first:
                 few = self.config.settle_samples
@@ -199,7 +200,11 @@ class Bench:
         else:
             read = torch.stack([adc(layer, state) for layer, state in zip(layers, z)])
         out: Tensor = self._readout(read.to(self._dtype).flatten(0, 1))
-        return out.unflatten(0, z.shape[:2])
+        return out.unflatten(0, (len(layers), -1))
+
+    def _samples(self, some: Tensor) -> Tensor:
+        """Return for how many samples of every chip it is so of some row, from ``(chips, rows)``."""
+        return some.unflatten(1, (-1, self._rows)).any(2).sum(1)
 
     def _watch(
         self, layers: list[ProgrammedLayer], steepest: list[Samples], first: list[Samples], whole: Tensor
@@ -230,7 +235,7 @@ class Bench:
             score=score / samples if answers else None,
             unsettled_samples=unsettled,
             outside_samples=outside,
-            clipped_readings=clipped / (samples * self._cell.states),
+            clipped_readings=clipped / (samples * self._rows * self._cell.states),
             spectral_abscissa_per_second=None if watched is None else watched.abscissa_per_second,
             settling_mean_second=None if times is None else times[0],
             settling_worst_second=None if times is None else times[1],

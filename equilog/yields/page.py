@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import resources
@@ -14,7 +15,7 @@ from equilog.drawing.units import MISSING, count, engineering, percent, score_te
 from equilog.report.tables import Tile
 from equilog.yields.figures import score_plate, settling_plate
 from equilog.yields.quantities import time_text
-from equilog.yields.report import Spread, YieldReport
+from equilog.yields.report import ALLOWED_LOSS, Spread, YieldReport
 from equilog.yields.rows import ChipRow, Standing
 from equilog.yields.statistics import PERCENTILES
 
@@ -87,6 +88,10 @@ def criterion(report: YieldReport) -> str:
     """Say when a chip passes."""
     better = report.higher_is_better
     point = "1 point" if report.score_unit is None else "1 % of the targets' root mean square"
+    if report.score_unit is not None and math.isclose(
+        abs(report.threshold - report.score_ideal), ALLOWED_LOSS * abs(report.score_ideal)
+    ):
+        point = "1 %"
     default = (
         f", the ideal model's {score_text(report, report.score_ideal, 2)} {'minus' if better else 'plus'} {point}"
         if report.threshold_is_default

@@ -79,7 +79,8 @@ def study(
         objective: how outputs are compared; class indices are classified unless it is given.
         chips: how many.
         threshold: score from which, of errors up to which, a chip passes; a point worse than the ideal model if None,
-            of errors with a unit 1 % of the targets' root mean square worse.
+            of errors with a unit 1 % of the targets' root mean square worse, or 1 % of its own where targets are
+            classes, as of bits.
         title: what runs on the chips, for the page.
         commands: how to repeat the study and how to build a chip of it, for the page.
         samples_asked: for the name of the folder, if these are not all samples.
@@ -115,6 +116,7 @@ def study(
             table.append(found[done - begin : chips - begin])
             tell(len(table.rows), chips)
         rows = table.rows[:chips]
+        score_ideal = mean_score(model, x, y, objective)
         report = summarise(
             rows,
             scored,
@@ -123,9 +125,9 @@ def study(
             config=config,
             samples=len(x),
             states=model.cell.states,
-            score_ideal=mean_score(model, x, y, objective),
+            score_ideal=score_ideal,
             threshold=threshold,
-            allowed_loss=ALLOWED_LOSS * (1 if scored.score_unit is None else float(y.double().square().mean().sqrt())),
+            allowed_loss=ALLOWED_LOSS * _size(scored, score_ideal, y),
         )
         write_text(place / "yield.json", report.model_dump_json(indent=1) + "\n")
         from equilog.yields.page import page  # noqa: PLC0415  (an optional extra)
@@ -133,6 +135,13 @@ def study(
         write_text(place / "yield.html", page(report, rows, commands))
     measured = max(0, len(table.rows) - before)
     return Study(report, rows, place, measured, bench.score_second, bench.settling_second)
+
+
+def _size(scored: Scored, score_ideal: float, y: Tensor) -> float:
+    """Return what a score's default tolerance is a fraction of."""
+    if scored.score_unit is None:
+        return 1.0
+    return float(y.double().square().mean().sqrt()) if y.is_floating_point() else abs(score_ideal)
 
 
 def _check_threshold(scored: Scored, threshold: float | None) -> None:

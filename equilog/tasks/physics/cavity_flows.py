@@ -19,8 +19,8 @@ from torch import Tensor
 
 from equilog.priors import CavityFlow, solve_cavity
 from equilog.tasks.damage import Skipped
+from equilog.tasks.files.cache import cached
 from equilog.tasks.physics.cavity_velocity import centre_lines
-from equilog.tasks.vision.cache import cached
 
 NODES = 16
 GRIDS = 52, 69
