@@ -32,7 +32,7 @@ class Language(Task):
     vocabulary: ClassVar[int]
     width: ClassVar[int]
     """numbers a position in the digital part"""
-    verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 2, "settle_samples": 4, "chain_samples": 4, "chips": 4}
+    verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 1, "settle_samples": 2, "chain_samples": 1, "chips": 4}
 
     def build(self, config: ModelConfig) -> HybridDEQ:
         """A gated convolution and an attention, causal and digital; then each position settles; a linear readout."""

@@ -40,7 +40,7 @@ class Shakespeare(Language):
     token = "character"
     vocabulary = len(ALPHABET)
     width = 128
-    model_defaults = ModelConfig(states=96, drives=64, margin=0.3)
+    model_defaults = ModelConfig(states=64, drives=48, margin=0.3)
     train_defaults = TrainConfig(
         stages=ideal_then_twin(8), batch_size=32, learning_rate=0.004, weight_decay=0.01, label_smoothing=0.0
     )
