@@ -7,8 +7,8 @@ from torch import Tensor
 
 from equilog.names import UserError
 from equilog.tasks.damage import DamagedError
+from equilog.tasks.files.store import Store
 from equilog.tasks.sequence.next_token import CONTEXT
-from equilog.tasks.vision.store import Store
 
 NOT_UTF8, EMPTY_LINE, CONTROL = "invalid UTF-8", "empty line", "control character"
 """reasons to leave a line out"""
