@@ -117,8 +117,9 @@ def _passed(reynolds: list[float], n: int) -> list[CavityFlow]:
     found: list[CavityFlow] = []
     for k, re in enumerate(reynolds):
         before = range(max(0, k - 3), k)
-        start = sum((w * found[j].state for j, w in zip(before, _lagrange(reynolds[k - len(before) : k], re))), start=0)
-        found.append(solve_cavity(re, n, start=start if k else None))
+        weights = _lagrange(reynolds[k - len(before) : k], re)
+        start = torch.stack([w * found[j].state for j, w in zip(before, weights)]).sum(0) if k else None
+        found.append(solve_cavity(re, n, start=start))
     return found
 
 

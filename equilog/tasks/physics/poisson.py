@@ -24,7 +24,7 @@ from equilog.tasks.physics.sparse_lu import multiplications
 from equilog.tasks.physics.square import nodes, square_poisson
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.training.config import TrainConfig
-from equilog.training.curriculum import ideal_then_twin
+from equilog.training.curriculum import ideal, ideal_then_twin
 
 NODES, WAVES = 16, 4
 AMPLITUDE = 20.0
@@ -80,8 +80,8 @@ class Poisson(Task):
         "largest value from the closed form, which is measured beside"
     )
     model_defaults = ModelConfig(states=NODES**2, drives=WAVES**2)
-    # Without the law there is something to train: --epochs then gives ideal epochs.
-    train_defaults = TrainConfig(stages=ideal_then_twin(0), learning_rate=0.003, weight_decay=0.0)
+    train_defaults = TrainConfig(stages=ideal(0), learning_rate=0.003, weight_decay=0.0)
+    train_without_law = train_defaults.model_copy(update={"stages": ideal_then_twin(60)})
     verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 4, "settle_samples": 1, "chain_samples": 0}
 
     def load(self, folder: Path | None = None) -> Data:

@@ -18,7 +18,7 @@ from equilog.tasks.measures import Measure, Picture, SolverAnswer
 from equilog.tasks.physics.structures import Structure
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.training.config import TrainConfig
-from equilog.training.curriculum import ideal
+from equilog.training.curriculum import ideal, ideal_then_twin
 
 PANELS, PANEL_METRE, HEIGHT_METRE = 6, 4.0, 3.0
 AXIAL_NEWTON = 210e9 * 20e-4
@@ -84,6 +84,7 @@ class Trusses(Task):
     )
     model_defaults = ModelConfig(states=22, drives=16, margin=0.3)
     train_defaults = TrainConfig(stages=ideal(0), batch_size=64, learning_rate=0.01, weight_decay=0.0)
+    train_without_law = train_defaults.model_copy(update={"stages": ideal_then_twin(60)})
     verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 16, "settle_samples": 1, "chain_samples": 0}
 
     def load(self, folder: Path | None = None) -> Data:
