@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
+from equilog.baselines.matching import count_of, parameter_count
 from equilog.drawing.style import document, drawing
 from equilog.hardware import Chip, load_spec
 from equilog.names import UserError
@@ -101,6 +102,7 @@ def test_without_the_law_the_same_sizes_are_trained(name):
     x = task.load().test_x[:5]
     assert own(x).shape == without(x).shape == (5, 8)
     assert own.parameterize(100 * x).abs().max() <= 1
+    assert count_of(lambda: task.build(config.model)) == parameter_count(without)
 
 
 def test_the_loss_of_knowing_nothing_is_one():
