@@ -77,8 +77,8 @@ class System:
     def f_array(self, x: np.ndarray) -> np.ndarray:
         """Return rates at states ``(n, …)``, components first; real or complex."""
         found = np.empty_like(x)
-        for row, rate in zip(found, self.rates(*x, **self.parameters)):
-            row[...] = rate
+        for k, rate in enumerate(self.rates(*x, **self.parameters)):
+            found[k] = rate
         return found
 
     @cached_property

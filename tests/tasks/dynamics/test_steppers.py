@@ -1,10 +1,6 @@
-"""Learned steppers: exact data, a law to begin with, and measures that know the right map from a wrong one."""
+"""Learned steppers: exact data, and a law to begin with."""
 
 from __future__ import annotations
-
-import math
-from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -12,47 +8,13 @@ import torch
 from scipy.integrate import solve_ivp
 
 from equilog.baselines.matching import count_of, parameter_count
-from equilog.drawing.style import document, drawing
 from equilog.names import UserError
 from equilog.pipeline.measured import predictor
 from equilog.tasks import get_task
-from equilog.tasks.dynamics import steppers
-from equilog.tasks.dynamics.judged import judge
-from equilog.tasks.dynamics.portrait import pictures_of
 from equilog.tasks.dynamics.reference import starts
-from equilog.tasks.dynamics.stepper import Stepper, law_of
-from equilog.tasks.dynamics.systems import System
-from equilog.tasks.measures import Measure, relative_error
-
-NAMES = sorted(
-    c.name for c in vars(steppers).values() if isinstance(c, type) and issubclass(c, Stepper) and c != Stepper
-)
-every_task = pytest.mark.parametrize("name", NAMES)
-
-
-def system_of(name: str) -> System:
-    task = get_task(name)
-    assert isinstance(task, Stepper)
-    return task.system
-
-
-def runge_kutta(system: System, substeps: int = 4):
-    """The classical method, on the tape: another way than DOP853 to the next state."""
-    h = system.step / substeps
-
-    def predict(x: torch.Tensor) -> torch.Tensor:
-        for _ in range(substeps):
-            a = system.f(x)
-            b = system.f(x + h / 2 * a)
-            c = system.f(x + h / 2 * b)
-            x = x + h / 6 * (a + 2 * b + 2 * c + system.f(x + h * c))
-        return x
-
-    return predict
-
-
-def named(measures: list[Measure]) -> dict[str, Measure]:
-    return {m.name: m for m in measures}
+from equilog.tasks.dynamics.stepper import law_of
+from equilog.tasks.measures import relative_error
+from tests.tasks.dynamics.stepping import NAMES, every_task, runge_kutta, system_of
 
 
 def test_all_eight_are_tasks():
@@ -133,84 +95,6 @@ def test_a_model_without_learnt_drives_is_the_law_alone():
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="leave out --data"):
         get_task("lorenz63").load(tmp_path)
-
-
-@cache
-def shorter(name: str) -> System:
-    """The same system over fewer steps: enough to tell right from wrong."""
-    system = system_of(name)
-    return replace(system, horizon={"lorenz63": 4.0, "roessler": 20.0, "lorenz96": 2.0}.get(name, system.horizon))
-
-
-@every_task
-def test_the_right_map_is_judged_right(name: str):
-    system = shorter(name)
-    found = named(judge(system, runge_kutta(system)))
-    for key, measure in found.items():
-        assert measure.value is not None, key
-        if key.startswith(("roll-out error", "drift")):
-            assert measure.value < 1e-3, key
-    if system.kind in ("cycle", "orbits"):
-        for key in ("period", "amplitude"):
-            assert found[key].value == pytest.approx(found[key].reference, rel=1e-3)
-    if system.kind == "wells":
-        assert found["ends in the right well"].value == 1
-    if system.kind == "chaos":
-        exponent = found["largest Lyapunov exponent"]
-        assert found["valid time"].value == pytest.approx(system.horizon * exponent.reference, rel=0.02)
-        assert exponent.value == pytest.approx(exponent.reference, rel=0.3)
-        assert found["distance of attractor statistics"].value < 0.01
-
-
-FAST = 1.2
-
-
-@every_task
-def test_a_map_that_is_too_fast_is_judged_too_fast(name: str):
-    system = shorter(name)
-    found = named(judge(system, runge_kutta(replace(system, step=FAST * system.step))))
-    for key, measure in found.items():
-        if key.startswith("roll-out error"):
-            assert measure.value > 0.05, key
-    if system.kind in ("cycle", "orbits"):
-        assert found["period"].value == pytest.approx(found["period"].reference / FAST, rel=2e-3)
-        assert found["amplitude"].value == pytest.approx(found["amplitude"].reference, rel=2e-3)
-    if system.kind == "orbits":
-        assert found["drift of the invariant"].value < 1e-3
-    if system.kind == "chaos":
-        assert found["valid time"].value < 0.5 * system.horizon * found["largest Lyapunov exponent"].reference
-
-
-@every_task
-def test_a_map_that_diverges_is_survived(name: str):
-    system = shorter(name)
-    found = named(judge(system, lambda x: 3 * x + 1))
-    for key, measure in found.items():
-        assert measure.value is None or math.isfinite(measure.value), key
-        assert measure.note
-    gone = {
-        "cycle": ("period", "amplitude"),
-        "orbits": ("period", "amplitude", "drift of the invariant"),
-        "wells": (),
-        "chaos": ("largest Lyapunov exponent", "distance of attractor statistics"),
-    }
-    for key in gone[system.kind]:
-        assert found[key].value is None, key
-    if system.kind == "wells":
-        assert found["ends in the right well"].value < 0.6
-    if system.kind == "chaos":
-        assert found["valid time"].value < 1
-
-
-@pytest.mark.parametrize("name", ["van-der-pol", "lorenz63", "lorenz96"])
-def test_pictures_are_drawn_whatever_the_roll_outs_do(name: str):
-    system = shorter(name)
-    pictures = pictures_of(system, runge_kutta(system), lambda x: 3 * x + 1)
-    assert len({p.key for p in pictures}) == 2
-    for picture in pictures:
-        with drawing(picture.key):
-            svg = document(picture.size, picture.draw)
-        assert "on the chip" in svg
 
 
 def test_the_solver_answers_as_the_targets_say():
