@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class Stepper(Task):
     """
 
     system: ClassVar[System]
+    verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 32, "settle_samples": 2, "chain_samples": 2}
 
     def __init_subclass__(cls) -> None:
         """Say what the data are, from the system."""
