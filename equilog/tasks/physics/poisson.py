@@ -36,7 +36,7 @@ _HEADROOM = 1.1
 
 def waves() -> Tensor:
     """Return i and j of every pattern ``sin(iπx) sin(jπy)``, float64, shape ``(16, 2)``, 1 to 4 each."""
-    counts = torch.arange(1, WAVES + 1, dtype=torch.float64, device="cpu")
+    counts = torch.arange(1, WAVES + 1, dtype=torch.float64)
     return torch.cartesian_prod(counts, counts)
 
 
@@ -130,14 +130,14 @@ class Poisson(Task):
     @torch.no_grad()
     def pictures(self, ideal: Predict, twin: Predict, data: Data) -> list[Picture]:
         """Return the potential of the first test sample."""
-        x = data.test_x[:1].double()
+        x, edge = data.test_x[:1].double(), 0.5 / (NODES + 1)
         return [
             fields_beside(
                 "potential",
                 "Potential",
                 "The first test sample: sparse LU, the ideal model, this chip.",
                 answer(x)[0], ideal(x)[0], twin(x)[0],
-                unit="V", extent=(0, 1, 0, 1),
+                unit="V", extent=(edge, 1 - edge) * 2,
             )
         ]  # fmt: skip
 

@@ -30,11 +30,12 @@ def square_poisson(n: int, *, name: str, source: str, unit: str = "", scale: flo
     second = sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(n, n)) * (n + 1) ** 2
     eye = sparse.eye_array(n)
     per_area = f"({unit or '1'})/m^2"
-    return LinearLaw(
-        sparse.kron(second, eye) + sparse.kron(eye, second),
-        sparse.eye_array(n**2),
-        state=Field(name, (n, n), unit),
-        sources=Field(source, (n, n), per_area),
-        unit=per_area,
-        scale=scale,
-    )
+    with torch.device("cpu"):  # also where a model is only counted, on no device at all
+        return LinearLaw(
+            sparse.kron(second, eye) + sparse.kron(eye, second),
+            sparse.eye_array(n**2),
+            state=Field(name, (n, n), unit),
+            sources=Field(source, (n, n), per_area),
+            unit=per_area,
+            scale=scale,
+        )
