@@ -127,7 +127,9 @@ def plane_stress(
     Args:
         mesh: a ``skfem.MeshTri``, in metres. Degree of freedom 2 i + k is node i in direction k.
         young_pascal, poisson_ratio, thickness_metre: E > 0, ν in (−1, 0.5], t > 0.
-        clamped: ``(2, points) -> bool``: where nodes of the boundary cannot move; as for ``mesh.facets_satisfying``.
+        clamped: ``(2, points) -> bool``: where nodes of the boundary cannot move; as for ``mesh.facets_satisfying``. Of
+            shape ``(points,)`` for both directions, ``(2, points)`` for each by itself, as on rollers or at a line of
+            symmetry.
         body_force: N/m³, weight for instance.
         scale: newtons that count as one in the residual.
 
@@ -158,11 +160,13 @@ def plane_stress(
 
     stiffness = sparse.csr_array(skfem.BilinearForm(work).assemble(basis))
     nodes = mesh.boundary_nodes()
-    fixed = nodes[np.asarray(clamped(mesh.p[:, nodes]), dtype=bool)]
-    if not len(fixed):
+    where = np.broadcast_to(np.asarray(clamped(mesh.p[:, nodes]), dtype=bool), (2, len(nodes)))
+    held = basis.nodal_dofs[:, nodes][where]
+    # Two directions have to be held, one of them at two places, or it moves or turns as a whole.
+    if len(held) < 3 or not where.any(1).all():
         raise ValueError(
-            "the plate is clamped at no node of its boundary, so it may move as a whole: clamp it somewhere"
+            "the plate is clamped at no node of its boundary, or in one direction alone, so it may move as a whole: "
+            "clamp it somewhere"
         )
-    held = basis.nodal_dofs[:, fixed].reshape(-1)
     free = np.setdiff1d(np.arange(stiffness.shape[0]), held)
     return Elastic(stiffness, free, skfem.LinearForm(weight).assemble(basis), scale)

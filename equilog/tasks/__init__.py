@@ -15,7 +15,10 @@ from equilog.tasks.dynamics.steppers import (
 from equilog.tasks.measures import Measure, Picture
 from equilog.tasks.physics.burgers import Burgers
 from equilog.tasks.physics.cavity import Cavity
+from equilog.tasks.physics.dc_circuits import DcCircuits
+from equilog.tasks.physics.plate import Plate
 from equilog.tasks.physics.poisson import Poisson
+from equilog.tasks.physics.rc_ladder import RcLadder
 from equilog.tasks.physics.trusses import Trusses
 from equilog.tasks.sequence.etth1 import EttH1For96, EttH1For192, EttH1For336, EttH1For720
 from equilog.tasks.sequence.exchange_rate import ExchangeRate
@@ -38,6 +41,7 @@ _TASKS: dict[str, type[Task]] = {
         Cifar10,
         Cifar100,
         Cifar10Multiscale,
+        DcCircuits,
         Digits,
         Duffing,
         EttH1For192,
@@ -53,7 +57,9 @@ _TASKS: dict[str, type[Task]] = {
         Lorenz96,
         LotkaVolterra,
         Mnist,
+        Plate,
         Poisson,
+        RcLadder,
         Roessler,
         Shakespeare,
         Trusses,
