@@ -23,6 +23,8 @@ from equilog.tasks.physics.trusses import Trusses
 from equilog.tasks.sequence.etth1 import EttH1For96, EttH1For192, EttH1For336, EttH1For720
 from equilog.tasks.sequence.exchange_rate import ExchangeRate
 from equilog.tasks.sequence.shakespeare import Shakespeare
+from equilog.tasks.sequence.speech_commands import SpeechCommands
+from equilog.tasks.sequence.spoken_digits import SpokenDigits
 from equilog.tasks.task import Data, Predict, Task
 from equilog.tasks.vision.bccd import Bccd
 from equilog.tasks.vision.cifar import Cifar10, Cifar10Multiscale, Cifar100
@@ -62,6 +64,8 @@ _TASKS: dict[str, type[Task]] = {
         RcLadder,
         Roessler,
         Shakespeare,
+        SpeechCommands,
+        SpokenDigits,
         Trusses,
         VanDerPol,
         VocSegmentation,

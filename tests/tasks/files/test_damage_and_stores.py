@@ -46,13 +46,18 @@ def test_another_word_is_refused() -> None:
 @pytest.mark.parametrize(("make", "name"), [(in_folder, "set"), (in_zip, "set.zip"), (in_tar, "set.tar.gz")])
 def test_folder_zip_and_tar_read_alike(tmp_path: Path, make: object, name: str) -> None:
     store = open_store(make(tmp_path / name, FILES))
-    assert store.names == sorted(FILES)
+    assert store.names == sorted(store.in_order()) == sorted(FILES)
     assert {file: store.read(file) for file in store.names} == FILES
     assert store.ending("two.bin") == "a/b/two.bin"
     assert store.ending("o.bin") is None
     assert store.where("three.bin") == f"{tmp_path / name}/three.bin"
     with pytest.raises(DamagedError, match="missing file"):
         store.read("../three.bin")
+
+
+def test_a_tar_is_read_as_it_lies(tmp_path: Path) -> None:
+    backwards = dict(sorted(FILES.items(), reverse=True))
+    assert open_store(in_tar(tmp_path / "set.tar.gz", backwards)).in_order() == list(backwards)
 
 
 def test_an_official_archive_in_a_folder_stands_for_it(tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""Spoken words: spectrograms of sound files, and a recurrent equilibrium that hears all frames at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from equilog.model import HybridDEQ
+from equilog.names import UserError
+from equilog.tasks.damage import DamagedError, Skipped
+from equilog.tasks.files.store import Store
+from equilog.tasks.measures import Measure
+from equilog.tasks.sequence.mel import LogMel
+from equilog.tasks.sequence.sound_augment import masked, noisy, shifted, stretched
+from equilog.tasks.sequence.temporal_cell import TemporalCell
+from equilog.tasks.sequence.wav import decode_wav
+from equilog.tasks.task import Data, ModelConfig, Predict, Task
+
+BANDS, FRAMES = 32, 32
+"""of the spectrograms that models are given"""
+COARSE = 8
+"""frames of the equilibrium, each of four frames of the spectrogram"""
+CHANNELS = 64
+
+
+def spectrograms(
+    store: Store,
+    named: Iterable[tuple[str, int]],
+    skipped: Skipped,
+    rate_hertz: int,
+    seconds: float | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return spectrograms ``(n, bands, frames)`` of sound files, and which of those named they are, ``(n,)``.
+
+    Args:
+        store: where the files are.
+        named: names, and a number for each that is returned with its spectrogram.
+        skipped: counts files that are no whole sound at that rate.
+        rate_hertz: of all files.
+        seconds: of all sounds: shorter ones are filled with silence, longer ones cut; as long as they are unless given.
+
+    Raises:
+        UserError: for such files, by name, where damage is refused.
+    """
+    transform = LogMel(rate_hertz, BANDS, FRAMES)
+    found, numbers = [], []
+    for name, number in named:
+        try:
+            sound = torch.from_numpy(decode_wav(store.read(name), rate_hertz))
+        except DamagedError as damage:
+            skipped.found(store.where(name), damage)
+            continue
+        if seconds is not None:
+            length = round(seconds * rate_hertz)
+            sound = nn.functional.pad(sound[:length], (0, max(0, length - len(sound))))
+        found.append(transform(sound).numpy())
+        numbers.append(number)
+    shape = (len(found), BANDS, FRAMES)
+    return np.array(found, np.float32).reshape(shape), np.array(numbers, np.int64)
+
+
+class SpokenWords(Task):
+    """A word a sound; a subclass says which sounds and words."""
+
+    words: ClassVar[tuple[str, ...]]
+    model_defaults = ModelConfig(states=16 * COARSE, drives=16 * COARSE, margin=0.3)
+    verify_defaults: ClassVar[dict[str, Any]] = {
+        "rest_samples": 50,
+        "settle_samples": 0,
+        "chain_samples": 0,
+        "chips": 10,
+    }
+
+    def build(self, config: ModelConfig) -> HybridDEQ:
+        """Return three convolutions along time to drives a coarse frame, the equilibrium, a linear readout of it all.
+
+        Raises:
+            UserError: unless states and drives are multiples of the number of coarse frames.
+        """
+        (width, rest), (inputs, left) = divmod(config.states, COARSE), divmod(config.drives, COARSE)
+        if rest or left or not (width and inputs):
+            raise UserError(
+                f"{config.states} states and {config.drives} drives: expected multiples of {COARSE}, the frames of the "
+                "equilibrium"
+            )
+        memory = (1 - config.margin) / 2
+        if not memory > 0:
+            raise UserError(f"margin = {config.margin}: expected less than 1, or nothing is kept from frame to frame")
+        return HybridDEQ(
+            frame_encoder(inputs),
+            TemporalCell(COARSE, width, inputs, config.margin, memory),
+            nn.Linear(config.states, len(self.words)),
+        )
+
+    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Begin and end elsewhere, in a higher or lower voice, with noise, and with parts that are not heard."""
+        x = stretched(x, generator, share=0.12)
+        x = shifted(x, generator, frames=2, bands=2)
+        x = noisy(x, generator, deviation=0.4)
+        return masked(x, generator, frames=5, bands=5)
+
+    @torch.no_grad()
+    def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
+        """Return how often the word that is heard worst is heard."""
+        heard = torch.cat([predict(part).argmax(1) for part in data.test_x.split(500)]) == data.test_y
+        there = [k for k in range(len(self.words)) if bool((data.test_y == k).any())]
+        share = {k: float(heard[data.test_y == k].double().mean()) for k in there}
+        worst = min(there, key=share.__getitem__)
+        note = f"of all {len(there)} words, {self.words[worst]!r} is heard worst"
+        return [Measure(name="accuracy of the worst word", value=share[worst], better="higher", note=note)]
+
+
+def frame_encoder(inputs: int) -> nn.Sequential:
+    """Return convolutions along time, bands being channels, to ``frames·inputs`` drives in (−1, 1), frame by frame.
+
+    Normalisation is over groups of channels of one sample.
+
+    Args:
+        inputs: drives of each coarse frame.
+    """
+    return nn.Sequential(
+        nn.Conv1d(BANDS, CHANNELS, 3, padding=1, bias=False),
+        nn.GroupNorm(8, CHANNELS),
+        nn.ReLU(),
+        nn.Conv1d(CHANNELS, CHANNELS, 3, stride=2, padding=1, bias=False),
+        nn.GroupNorm(8, CHANNELS),
+        nn.ReLU(),
+        nn.Conv1d(CHANNELS, CHANNELS, 3, stride=2, padding=1, bias=False),
+        nn.GroupNorm(8, CHANNELS),
+        nn.ReLU(),
+        nn.Conv1d(CHANNELS, inputs, 1),
+        nn.Tanh(),
+        FrameByFrame(),
+    )
+
+
+class FrameByFrame(nn.Module):
+    """``(batch, channels, frames)`` to ``(batch, frames·channels)``, all channels of a frame beside each other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the flattened frames."""
+        return x.transpose(1, 2).flatten(1)
