@@ -14,8 +14,9 @@ from torch import Tensor, nn
 LINEAR_HERTZ, BREAK_HERTZ = 200.0 / 3, 1000.0
 BREAK_MEL = BREAK_HERTZ / LINEAR_HERTZ
 LOG_STEP = math.log(6.4) / 27
-FLOOR = 1e-6
-"""of energies before the logarithm, against full scale: where a quiet room lies"""
+FLOOR = 1e-9
+"""of a band's energy before the logarithm, against full scale and per hertz: below what a voice has in any band, and
+above the rounding of 16 bits"""
 
 
 def hertz_to_mel(hertz: Tensor) -> Tensor:

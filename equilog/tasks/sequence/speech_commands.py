@@ -12,7 +12,7 @@ from equilog.tasks.damage import UNKNOWN_CLASS, DamagedError, Skipped
 from equilog.tasks.files.cache import Arrays, cached
 from equilog.tasks.files.download import download
 from equilog.tasks.files.store import Store, open_store
-from equilog.tasks.sequence.spoken import SpokenWords, spectrograms
+from equilog.tasks.sequence.spoken import KIND, SpokenWords, spectrograms
 from equilog.tasks.task import Data
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal_then_twin
@@ -50,7 +50,9 @@ class SpeechCommands(SpokenWords):
             folder = download(self.name, HOME, {ARCHIVE: f"sha256:{SHA256}"}, HOW_TO_GET)
         store = open_store(folder, (ARCHIVE,), hint=HOW_TO_GET)
         skipped = Skipped(self.on_damage)
-        arrays = cached(store.identity(), "speech commands", skipped, lambda count: _read(store, self.words, count))
+        arrays = cached(
+            store.identity(), f"speech commands, {KIND}", skipped, lambda count: _read(store, self.words, count)
+        )
         x, y, part = (torch.from_numpy(arrays[name]) for name in ("spectrograms", "words", "parts"))
         for number, purpose in ((TRAIN, "train"), (TEST, "test")):
             if not bool((part == number).any()):

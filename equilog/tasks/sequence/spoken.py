@@ -15,7 +15,7 @@ from equilog.names import UserError
 from equilog.tasks.damage import DamagedError, Skipped
 from equilog.tasks.files.store import Store
 from equilog.tasks.measures import Measure
-from equilog.tasks.sequence.mel import LogMel
+from equilog.tasks.sequence.mel import FLOOR, LogMel
 from equilog.tasks.sequence.sound_augment import masked, noisy, shifted, stretched
 from equilog.tasks.sequence.temporal_cell import TemporalCell
 from equilog.tasks.sequence.wav import decode_wav
@@ -23,6 +23,8 @@ from equilog.tasks.task import Data, ModelConfig, Predict, Task
 
 BANDS, FRAMES = 32, 32
 """of the spectrograms that models are given"""
+KIND = f"log-mel {BANDS}×{FRAMES}, floor {FLOOR:g}"
+"""what is kept of sounds: changes with the spectrograms"""
 COARSE = 8
 """frames of the equilibrium, each of four frames of the spectrogram"""
 CHANNELS = 64

@@ -13,7 +13,7 @@ from equilog.tasks.damage import DamagedError, Skipped
 from equilog.tasks.files.cache import Arrays, cached
 from equilog.tasks.files.download import download
 from equilog.tasks.files.store import Store, open_store
-from equilog.tasks.sequence.spoken import SpokenWords, spectrograms
+from equilog.tasks.sequence.spoken import KIND, SpokenWords, spectrograms
 from equilog.tasks.task import Data
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal_then_twin
@@ -55,7 +55,7 @@ class SpokenDigits(SpokenWords):
             folder = download(self.name, HOME, {ARCHIVE: f"sha256:{SHA256}"}, HOW_TO_GET)
         store = open_store(folder, (ARCHIVE,), hint=HOW_TO_GET)
         skipped = Skipped(self.on_damage)
-        arrays = cached(store.identity(), "spoken digits", skipped, lambda count: _read(store, count))
+        arrays = cached(store.identity(), f"spoken digits, {KIND}", skipped, lambda count: _read(store, count))
         x, y, number = (torch.from_numpy(arrays[name]) for name in ("spectrograms", "digits", "numbers"))
         speakers = [str(speaker) for speaker in arrays["speakers"]]
         if self.held_out is None:
