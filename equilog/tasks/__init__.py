@@ -22,9 +22,11 @@ from equilog.tasks.physics.rc_ladder import RcLadder
 from equilog.tasks.physics.trusses import Trusses
 from equilog.tasks.sequence.etth1 import EttH1For96, EttH1For192, EttH1For336, EttH1For720
 from equilog.tasks.sequence.exchange_rate import ExchangeRate
+from equilog.tasks.sequence.polarity import Polarity
 from equilog.tasks.sequence.shakespeare import Shakespeare
 from equilog.tasks.sequence.speech_commands import SpeechCommands
 from equilog.tasks.sequence.spoken_digits import SpokenDigits
+from equilog.tasks.sequence.wikitext2 import WikiText2
 from equilog.tasks.task import Data, Predict, Task
 from equilog.tasks.vision.bccd import Bccd
 from equilog.tasks.vision.cifar import Cifar10, Cifar10Multiscale, Cifar100
@@ -61,6 +63,7 @@ _TASKS: dict[str, type[Task]] = {
         Mnist,
         Plate,
         Poisson,
+        Polarity,
         RcLadder,
         Roessler,
         Shakespeare,
@@ -69,6 +72,7 @@ _TASKS: dict[str, type[Task]] = {
         Trusses,
         VanDerPol,
         VocSegmentation,
+        WikiText2,
     )
 }
 
