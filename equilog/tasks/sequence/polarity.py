@@ -72,9 +72,9 @@ class Polarity(Task):
             nn.Linear(config.states, len(FILES)),
         )
 
-    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Without three in ten of the features: no sentence is to hang on a single word."""
-        return without_some(x, _DROPPED, generator)
+        return without_some(x, _DROPPED, generator), y
 
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
         """Return what the weights alone say, by the sign of their sum: naive Bayes."""

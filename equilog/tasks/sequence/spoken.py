@@ -99,12 +99,12 @@ class SpokenWords(Task):
             nn.Linear(config.states, len(self.words)),
         )
 
-    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Begin and end elsewhere, in a higher or lower voice, with noise, and with parts that are not heard."""
         x = stretched(x, generator, share=0.12)
         x = shifted(x, generator, frames=2, bands=2)
         x = noisy(x, generator, deviation=0.4)
-        return masked(x, generator, frames=5, bands=5)
+        return masked(x, generator, frames=5, bands=5), y
 
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:

@@ -67,9 +67,9 @@ class WikiText2(Language):
         source = f"{store.place}, trained on the {'training' if part == 'train' else 'validation'} part"
         return self.cut(train, test, source, skipped.counts)
 
-    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Some of the words read become the unknown one: a small text is soon known by heart."""
-        return x * (torch.rand(x.shape, generator=generator) >= self.dropped)
+        return x * (torch.rand(x.shape, generator=generator) >= self.dropped), y
 
 
 def vocabulary_of(words: Sequence[str]) -> dict[str, int]:
