@@ -257,7 +257,7 @@ def main() -> None:
     lawful = {task for task in arguments.tasks if holds_law(task)}
     wanted = [
         (task, model, seed, share)
-        for task, seed, share, model in product(arguments.tasks, arguments.seeds, arguments.shares, arguments.models)
+        for seed, task, share, model in product(arguments.seeds, arguments.tasks, arguments.shares, arguments.models)
         if (task, model, seed, share) not in done
         and (share == 1.0 or model != DIGITAL)
         and (task in lawful or model != PI)
