@@ -32,7 +32,7 @@ from typing import Any
 import torch
 from _chips import ends, scores_on_chips, settling_second
 from _harness import show, table, write
-from _sets import MODELS, OWN, SETS, Set, built
+from _sets import MODELS, SETS, Set
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -46,29 +46,22 @@ from equilog.objective import Objective
 from equilog.pipeline import UNSEEN_CHIPS, mean_score
 from equilog.pipeline.measured import predictor
 from equilog.tasks import Data
-from equilog.training import TrainConfig, fit
-from equilog.training.curriculum import ideal
+from equilog.training import fit
 
 DAY_SECOND, NOISE, SETTLED, LONGEST_TAU = 86400.0, 0.01, 16, 400
 Row = dict[str, Any]
 
 
-def training(each: Set, model: str) -> TrainConfig:
-    """Return the task's own settings; without chips for all that has no analog part."""
-    config = each.task.train_defaults
-    return config if model in OWN else config.model_copy(update={"stages": ideal(config.epochs)})
-
-
 def trained(each: Set, model: str, seed: int, data: Data, spec: Spec, place: Path, *, train: bool) -> nn.Module | None:
     """Return a trained network, from its folder or, if asked for, trained now; None if there is none."""
     torch.manual_seed(seed)
-    network = built(each, model, data)
+    network = each.built(model)
     if (place / "model.safetensors").is_file():
         network.load_state_dict(load_file(place / "model.safetensors"))
         return network
     if not train:
         return None
-    config = training(each, model)
+    config = each.training(model)
     begin, before = time.perf_counter(), _spent(place)
     try:
         rows = fit(
@@ -203,7 +196,7 @@ def main() -> None:
         print(f"{number}/{len(wanted)} {each.name}, {model}, seed {seed}", file=sys.stderr)
         if each.name not in data:
             data = {each.name: each.load(args.data)}  # one set at a time is enough to hold
-        place = args.checkpoints / each.name / f"{model.replace(' ', '-')}-{seed}"
+        place = args.checkpoints / each.name.replace(" ", "-") / f"{model.replace(' ', '-')}-{seed}"
         network = trained(each, model, seed, data[each.name], spec, place, train=args.train)
         if network is None:
             print(f"{place} holds no trained network: left out; --train trains it", file=sys.stderr)
