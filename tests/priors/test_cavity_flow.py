@@ -108,6 +108,17 @@ def test_slow_flow_is_symmetric_and_a_lid_that_turns_mirrors_it():
     assert there.residual < 1e-9
 
 
+def test_a_start_nearby_saves_steps_and_ends_at_the_same_flow():
+    there, near = solve_cavity(120.0, 17), solve_cavity(100.0, 17)
+    assert near.state.shape == (2, 15, 15)
+    begun = solve_cavity(120.0, 17, start=near.state)
+    torch.testing.assert_close(begun.psi, there.psi, rtol=0, atol=1e-11)
+    assert begun.steps <= there.steps
+    assert solve_cavity(120.0, 17, start=there.state).steps == 0
+    with pytest.raises(ValueError, match=r"start of shape \(2, 5, 5\): expected \(2, 15, 15\)"):
+        solve_cavity(120.0, 17, start=torch.zeros(2, 5, 5))
+
+
 def test_no_flow_without_a_lid():
     assert not solve_cavity(100.0, 9, lid=torch.zeros(7)).psi.any()
 

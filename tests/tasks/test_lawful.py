@@ -58,6 +58,36 @@ def test_patterns_mix_few_inputs_into_many_sources() -> None:
     torch.testing.assert_close(predictor(made)(x), exact, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("spare", [0, 2])
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_is_learnt_may_be_a_source_of_the_law(apart: bool, spare: int) -> None:
+    generator = torch.Generator().manual_seed(2)
+    patterns, mixed = (torch.randn(OWN, k, dtype=torch.float64, generator=generator) for k in (1, 3))
+    x = torch.tensor([[0.5, -1.0], [0.25, 0.75]], dtype=torch.float64)
+    config = ModelConfig(states=OWN + 3, drives=4 + spare)
+    torch.manual_seed(0)
+    mixture = torch.nn.Linear(2, 3 + spare)
+    torch.nn.init.uniform_(mixture.weight, -0.3, 0.3)
+    made = lawful_model(
+        law(), config, scale=1.0, input_scale=torch.tensor([2.0, 2.0]), patterns=patterns, mixed=mixed,
+        mixture=mixture, apart=apart,
+    )  # fmt: skip
+    learnt = mixture.double()(x / 2)[:, :3].detach()
+    exact = law().solve((x[:, :1] @ patterns.T + learnt @ mixed.T).unflatten(1, (SIDE, SIDE)))
+    torch.testing.assert_close(predictor(made)(x), exact, rtol=1e-5, atol=1e-5)
+
+
+def test_no_input_need_enter_the_law_as_it_is() -> None:
+    mixed = torch.eye(OWN, dtype=torch.float64)[:, :2]
+    config = ModelConfig(states=OWN, drives=2)
+    none = torch.zeros(OWN, 0)
+    made = lawful_model(law(), config, scale=1.0, input_scale=torch.ones(5), patterns=none, mixed=mixed, apart=True)
+    x = torch.randn(4, 5)
+    made(x).square().sum().backward()
+    assert made.parameterize.mixture.weight.grad.abs().sum() > 0
+    assert made.cell.fixed.drives == 2
+
+
 def test_without_the_law_it_is_as_large_and_knows_nothing() -> None:
     f, exact = samples()
     held, free = model(), model(prior=False)
@@ -79,6 +109,21 @@ def test_too_small_a_model_is_refused(states: int, drives: int) -> None:
     config = ModelConfig(states=states, drives=drives)
     with pytest.raises(UserError, match=f"{states} states and {drives} drives for a law of {OWN} states"):
         lawful_model(law(), config, scale=1.0, input_scale=torch.ones(OWN))
+
+
+def test_sources_and_drives_that_do_not_fit_are_refused() -> None:
+    given = {"scale": 1.0, "input_scale": torch.ones(2), "patterns": torch.zeros(OWN, 1)}
+    with pytest.raises(ValueError, match=r"sources of shape \(4, 2\): expected \(9, k\)"):
+        lawful_model(law(), ModelConfig(states=OWN, drives=3), mixed=torch.zeros(4, 2), **given)
+    with pytest.raises(ValueError, match=r"2 drives for a law of 9 states and 1 inputs, 2 mixtures of them: .* and 3"):
+        lawful_model(law(), ModelConfig(states=OWN, drives=2), mixed=torch.zeros(OWN, 2), **given)
+
+
+def test_a_law_alone_is_settled_by_one_factorisation() -> None:
+    f, exact = samples()
+    made = model(hidden=0, spare=0, apart=True)
+    torch.testing.assert_close(made(f.float()).detach(), exact.float(), rtol=1e-4, atol=1e-6)
+    assert int(made.equilibrium.last.steps.max()) <= 2
 
 
 def test_an_ideal_chip_gives_it_too() -> None:

@@ -197,7 +197,7 @@ class Cavity(Task):
         psi = {"ideal": ideal(x), "twin": twin(x)}
         found = [
             fields_beside(
-                "psi", "Stream function", "At Re 1000 on 16×16 nodes, the lid above: the trusted solver, the ideal model, this chip.",
+                "psi", "Stream function", "At Re 1000, by nodes; the lid is above.",
                 trusted.psi[2], psi["ideal"][2], psi["twin"][2], unit="U·L",
             )
         ]  # fmt: skip
