@@ -22,6 +22,8 @@ from equilog.tasks.damage import Skipped
 from equilog.tasks.files.cache import cached
 from equilog.tasks.physics.cavity_velocity import centre_lines
 
+VERSION = 1
+"""of how flows are computed; another number forgets those kept before"""
 NODES = 16
 GRIDS = 52, 69
 """points on a side, walls included; spacings are whole parts of the nodes' own"""
@@ -50,7 +52,8 @@ class Flows:
 
 def train_reynolds() -> list[float]:
     """Return the Reynolds numbers of training, even in the logarithm."""
-    return _even(TRAIN, 0.5)
+    at = (np.arange(TRAIN) + 0.5) / TRAIN
+    return [float(LOWEST * (HIGHEST / LOWEST) ** a) for a in at]
 
 
 def test_reynolds() -> list[float]:
@@ -63,7 +66,7 @@ def test_reynolds() -> list[float]:
 def flows() -> tuple[Flows, Flows]:
     """Return the flows of training and of testing; computed once, then read from the user's cache."""
     wanted = train_reynolds(), test_reynolds()
-    about = json.dumps(["cavity", NODES, GRIDS, len(LINE), *wanted])
+    about = json.dumps(["cavity", VERSION, NODES, GRIDS, len(LINE), *wanted])
     with torch.device("cpu"):  # also where a model is only counted
         arrays = cached("computed", about, Skipped(), lambda _: _computed([*wanted[0], *wanted[1]]))
         both = []
@@ -94,11 +97,6 @@ def from_rest(reynolds: float, n: int) -> tuple[CavityFlow, int]:
     return flow, steps
 
 
-def _even(count: int, first: float) -> list[float]:
-    at = (np.arange(count) + first) / count
-    return [float(LOWEST * (HIGHEST / LOWEST) ** a) for a in at]
-
-
 def _computed(reynolds: list[float]) -> dict[str, np.ndarray]:
     order = np.argsort(reynolds)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -116,9 +114,9 @@ def _passed(reynolds: list[float], n: int) -> list[CavityFlow]:
     """Flows at rising Reynolds numbers."""
     found: list[CavityFlow] = []
     for k, re in enumerate(reynolds):
-        before = range(max(0, k - 3), k)
-        weights = _lagrange(reynolds[k - len(before) : k], re)
-        start = torch.stack([w * found[j].state for j, w in zip(before, weights)]).sum(0) if k else None
+        known = range(max(0, k - 3), k)
+        weights = _lagrange([reynolds[j] for j in known], re)
+        start = torch.stack([w * found[j].state for j, w in zip(known, weights)]).sum(0) if k else None
         found.append(solve_cavity(re, n, start=start))
     return found
 
