@@ -14,7 +14,9 @@ from equilog.tasks.dynamics.steppers import (
 )
 from equilog.tasks.measures import Measure, Picture
 from equilog.tasks.physics.burgers import Burgers
+from equilog.tasks.physics.burgers_steady import BurgersSteady
 from equilog.tasks.physics.cavity import Cavity
+from equilog.tasks.physics.darcy import Darcy
 from equilog.tasks.physics.dc_circuits import DcCircuits
 from equilog.tasks.physics.plate import Plate
 from equilog.tasks.physics.poisson import Poisson
@@ -41,10 +43,12 @@ _TASKS: dict[str, type[Task]] = {
         Bccd,
         Bistable,
         Burgers,
+        BurgersSteady,
         Cavity,
         Cifar10,
         Cifar100,
         Cifar10Multiscale,
+        Darcy,
         DcCircuits,
         Digits,
         Duffing,

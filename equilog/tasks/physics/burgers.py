@@ -25,13 +25,14 @@ from equilog.tasks.physics.burgers_flow import (
     pseudo_spectral,
     smooth_states,
 )
-from equilog.tasks.physics.fluxes import WithFlux
+from equilog.tasks.physics.offers import WithFlux, biased
 from equilog.tasks.physics.timing import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.training.config import TrainConfig
 from equilog.training.stage import Stage
 
 STEP_SECOND = 0.25
+BIAS = 0.5
 AGES = 8
 STEPS, ROLLED, ROLL_SEED = 10, 64, 3
 TRAIN_SAMPLES, TEST_SAMPLES = 2048, 256
@@ -128,7 +129,7 @@ class Burgers(Task):
             diffusion(), config, scale=LARGEST, input_scale=scale, shape=(POINTS,), damping=2.0, apart=True
         )
         flux = WithFlux(LARGEST, LENGTH_METRE / POINTS)
-        return HybridDEQ(nn.Sequential(flux, model.parameterize), model.cell, model.readout)
+        return biased(HybridDEQ(nn.Sequential(flux, model.parameterize), model.cell, model.readout), BIAS)
 
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
