@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from equilog.baselines.fno import Fno
+from equilog.baselines.matching import count_of, parameter_count
 from equilog.hardware import Chip, load_spec
 from equilog.names import UserError
 from equilog.pipeline.measured import predictor
@@ -107,6 +108,8 @@ def test_without_the_law_it_is_as_large_and_knows_nothing(data):
     task = get_task("darcy")
     held, free = (task.build(task.model_defaults.model_copy(update={"prior": p})) for p in (True, False))
     assert free.cell.fixed is None
+    count = count_of(lambda: task.build(task.model_defaults.model_copy(update={"prior": False})))
+    assert count == parameter_count(free) > parameter_count(held)  # apart: nothing learnt among the law's own states
     assert (free.cell.states, free.cell.drives) == (held.cell.states, held.cell.drives)
     assert [p.shape for p in free.parameterize.parameters()] == [p.shape for p in held.parameterize.parameters()]
     assert relative_error(predictor(free)(data.test_x), data.test_y) > 0.5
