@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from equilog.circuit.ngspice import NgspiceError, NgspiceMissingError
 from equilog.model import HybridDEQ
@@ -33,7 +33,8 @@ FACTOR = 1.5
 SUPPLY_VOLT, SUPPLY_RANGE_VOLT = 9.0, 1.0
 INPUT_VOLT, INPUT_RANGE_VOLT = 1.0, 0.5
 TRAIN_SAMPLES, TEST_SAMPLES = 4096, 256
-DAMPING = 1.0
+STEEPER = 3.0
+"""how much larger than usual mixtures of inputs begin"""
 NEAR_VOLT, STEEP_VOLT, NEWTON_STEPS = 1e-11, 0.2, 200
 COMPARED = 4
 """operating points that the solver compares with ngspice's"""
@@ -212,10 +213,10 @@ class DcCircuits(Task):
 
     def build(self, config: ModelConfig) -> HybridDEQ:
         """Values and mixtures of them to drives, the linear network in conductances, voltages out."""
-        n = len(_at_rest())
+        n, learnt = len(_at_rest()), config.drives - len(limits())
         return lawful_model(
-            linear_part(), config, scale=state_scale(), input_scale=limits().float(),
-            readout=(torch.eye(n, dtype=torch.float64), _at_rest()), damping=DAMPING, apart=True,
+            linear_part(), config, mixture=_mixture(learnt) if learnt > 0 else None, scale=state_scale(), input_scale=limits().float(),
+            readout=(torch.eye(n, dtype=torch.float64), _at_rest()), apart=True,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -259,6 +260,15 @@ class DcCircuits(Task):
         n, mean = len(_at_rest()), sum(steps) / len(steps)
         name = f"Newton's method to 1e-11 V{_beside_ngspice(x[:COMPARED], answer.y)}"
         return replace(answer, name=name, operations_per_sample=mean * (n**3 / 3 + n**2))
+
+
+def _mixture(learnt: int) -> nn.Linear:
+    """Return mixtures of inputs that begin large: hidden states are then curved from the start, as what is learnt is."""
+    layer = nn.Linear(len(limits()), learnt)
+    with torch.no_grad():
+        layer.weight *= STEEPER
+        layer.bias *= STEEPER
+    return layer
 
 
 def _beside_ngspice(x: Tensor, v: Tensor) -> str:

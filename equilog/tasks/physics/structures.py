@@ -74,13 +74,13 @@ class Structure:
         moved = torch.diag(self.largest.double())
         return MILLIMETRE * self.answer(moved).abs().sum(0)
 
-    def model(self, config: ModelConfig) -> HybridDEQ:
+    def model(self, config: ModelConfig, damping: float = DAMPING) -> HybridDEQ:
         """Return the model that holds the law apart, one neuron a free degree of freedom; millimetres come out."""
         n = self.law.state.size
         return lawful_model(
             self.law, config, scale=self.reach, input_scale=self.largest, patterns=self.patterns,
             readout=(torch.eye(n, dtype=torch.float64) / MILLIMETRE, torch.zeros(n, dtype=torch.float64)),
-            damping=DAMPING, apart=True,
+            damping=damping, apart=True,
         )  # fmt: skip
 
     def whole(self, u: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class Structure:
         def draw(figure: Figure) -> None:
             from equilog.drawing.style import ANALOG, INK, SIMULATOR  # noqa: PLC0415  # an optional extra
 
-            styles = {"trusted": (INK, "-", 2.2), "ideal": (SIMULATOR, "--", 1.2), "on the chip": (ANALOG, "-", 1.0)}
+            styles = {"trusted": (INK, "-", 1.8), "ideal": (SIMULATOR, "--", 1.2), "on the chip": (ANALOG, "-", 1.0)}
             axes = figure.subplots()
             _lines(axes, self.nodes, self.lines, color="0.82", linewidth=0.8)
             for name, (color, dashes, width) in styles.items():

@@ -42,7 +42,7 @@ def test_the_plate_is_what_its_summary_says() -> None:
 
 
 def test_edges_carry_what_the_patterns_say() -> None:
-    """All loads of a pattern add up to its traction over the edge: 1 MPa · 5 mm · 100 mm; 4 η (1 − η) has a mean of 2/3."""
+    """Loads of a pattern add up to its traction over the edge: 1 MPa · 5 mm · 100 mm; 4 η (1 − η) has a mean of 2/3."""
     _, loads = module._assembled(module._mesh(1), module._skfem().ElementTriP1())
     sums = 1e6 * loads.reshape(-1, 2, 6).sum(0)
     along_x, along_y = [500.0, 0.0, 0.0, 0.0, 0.0, 1000 / 3], [0.0, 0.0, 1000 / 3, 500.0, 0.0, 0.0]
@@ -86,7 +86,7 @@ def test_a_finer_mesh_of_better_elements_tells_the_error() -> None:
     pull = torch.eye(6, dtype=torch.float64)[:1]
     coarse, trusted = answer(pull)[0], fine()[:, 0]
     assert 0.01 < float((coarse - trusted).norm() / trusted.norm()) < 0.1
-    # Linear triangles are stiff: they move less. A square plate is weaker than a long strip, and both than an endless one.
+    # Linear triangles are stiff: they move less. A square plate is weaker than a long strip, that than no edges.
     assert float(coarse.norm()) < float(trusted.norm())
     assert 3 < heywood() < stress_concentration(trusted) < 3.6
     assert heywood() == pytest.approx(3.14, abs=0.005)  # Howland 1930, d/W = 0.2
