@@ -23,7 +23,7 @@ from equilog.tasks.physics.simulated import operating_point
 from equilog.tasks.physics.solved import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.training.config import TrainConfig
-from equilog.training.curriculum import ideal_then_twin
+from equilog.training.stage import Stage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,7 +113,7 @@ def law() -> Law:
     network = nominal()
     whole, free = network.law(), free_nodes()
     held = [k for k in range(len(network.nodes)) if k not in free]
-    fixed = {name: constant.value for name, constant in whole.constants.items()}
+    fixed = {name: torch.as_tensor(constant.value, dtype=torch.float64) for name, constant in whole.constants.items()}
     siemens, volt = fixed.pop("siemens"), fixed["volt"]
     count = len(siemens)
     place = torch.tensor(held + free).argsort()
@@ -122,10 +122,9 @@ def law() -> Law:
         # Currents of sources enter at their own nodes alone, whose equations are left out.
         branches = x.new_zeros(len(x), len(held))
         nodes = torch.cat([volt.to(x) + x[:, count:], v], dim=1)[:, place]
-        held_values = {k: value.to(x) if isinstance(value, Tensor) else value for k, value in fixed.items()}
-        r = whole.residual(
-            torch.cat([nodes, branches], dim=1), siemens=siemens.to(x) * torch.exp(-x[:, :count]), **held_values
-        )
+        constants = {name: value.to(x) for name, value in fixed.items()}
+        conductances = siemens.to(x) * torch.exp(-x[:, :count])
+        r = whole.residual(torch.cat([nodes, branches], dim=1), siemens=conductances, **constants)
         return r[:, free]
 
     return Law(residual, Field("voltage", (len(free),)), Field("value", (count + len(held),)), scale=1e-3)
@@ -197,8 +196,11 @@ class DcCircuits(Task):
     )
     split = "computed in float64 from seeds: 4,096 training samples (seed 41) and 256 test samples (seed 42)"
     caveat = "one topology and one set of transistors and diodes; what is new in a test sample are its values"
-    model_defaults = ModelConfig(states=8 + 32, drives=13 + 24, margin=0.3)
-    train_defaults = TrainConfig(stages=ideal_then_twin(30), batch_size=64, learning_rate=0.01, weight_decay=0.0)
+    model_defaults = ModelConfig(states=8 + 16, drives=13 + 24, margin=0.3)
+    train_defaults = TrainConfig(
+        stages={"ideal": Stage(epochs=36), "twin": Stage(epochs=12, twin=True)},
+        batch_size=64, learning_rate=0.02, weight_decay=0.0,
+    )  # fmt: skip
     verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 50, "settle_samples": 1, "chain_samples": 0}
 
     def load(self, folder: Path | None = None) -> Data:
@@ -215,8 +217,8 @@ class DcCircuits(Task):
         """Values and mixtures of them to drives, the linear network in conductances, voltages out."""
         n, learnt = len(_at_rest()), config.drives - len(limits())
         return lawful_model(
-            linear_part(), config, mixture=_mixture(learnt) if learnt > 0 else None, scale=state_scale(), input_scale=limits().float(),
-            readout=(torch.eye(n, dtype=torch.float64), _at_rest()), apart=True,
+            linear_part(), config, scale=state_scale(), input_scale=limits().float(), apart=True,
+            readout=(torch.eye(n, dtype=torch.float64), _at_rest()), mixture=_mixture(learnt) if learnt > 0 else None,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -263,11 +265,11 @@ class DcCircuits(Task):
 
 
 def _mixture(learnt: int) -> nn.Linear:
-    """Return mixtures of inputs that begin large: hidden states are then curved from the start, as what is learnt is."""
+    """Return mixtures of inputs that begin large: hidden states are curved from the start, as what is learnt is."""
     layer = nn.Linear(len(limits()), learnt)
     with torch.no_grad():
-        layer.weight *= STEEPER
-        layer.bias *= STEEPER
+        layer.weight.mul_(STEEPER)
+        layer.bias.mul_(STEEPER)
     return layer
 
 

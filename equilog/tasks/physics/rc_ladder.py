@@ -24,7 +24,7 @@ from equilog.tasks.physics.simulated import ladder_in_ngspice
 from equilog.tasks.physics.solved import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.training.config import TrainConfig
-from equilog.training.stage import Stage
+from equilog.training.curriculum import ideal_then_twin
 
 OHM = tuple(1e3 * r for r in (1.0, 1.2, 0.82, 1.5, 1.0, 0.68, 1.2, 1.0, 1.5, 0.82))
 """from the source to node 1, from there to node 2 and so on; the last node carries nothing else"""
@@ -115,11 +115,8 @@ class RcLadder(Task):
         "linear, so that a step is one matrix; the law is of first order in the step, and what it misses of the exact "
         "one is learnt"
     )
-    model_defaults = ModelConfig(states=NODES + 2, drives=NODES + 2, margin=0.3)
-    train_defaults = TrainConfig(
-        stages={"ideal": Stage(epochs=16), "twin": Stage(epochs=6, twin=True)},
-        batch_size=64, learning_rate=0.01, weight_decay=0.0,
-    )  # fmt: skip
+    model_defaults = ModelConfig(states=NODES + 4, drives=NODES + 2, margin=0.3)
+    train_defaults = TrainConfig(stages=ideal_then_twin(30), batch_size=64, learning_rate=0.01, weight_decay=0.0)
     verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 50, "settle_samples": 2, "chain_samples": 2}
 
     def load(self, folder: Path | None = None) -> Data:
