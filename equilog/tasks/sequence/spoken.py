@@ -72,7 +72,7 @@ class SpokenWords(Task):
     words: ClassVar[tuple[str, ...]]
     model_defaults = ModelConfig(states=16 * COARSE, drives=16 * COARSE, margin=0.3)
     verify_defaults: ClassVar[dict[str, Any]] = {
-        "rest_samples": 50,
+        "rest_samples": 30,
         "settle_samples": 0,
         "chain_samples": 0,
         "chips": 10,
@@ -101,10 +101,10 @@ class SpokenWords(Task):
 
     def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Begin and end elsewhere, in a higher or lower voice, with noise, and with parts that are not heard."""
-        x = stretched(x, generator, share=0.12)
-        x = shifted(x, generator, frames=2, bands=2)
-        x = noisy(x, generator, deviation=0.4)
-        return masked(x, generator, frames=5, bands=5), y
+        x = stretched(x, generator, share=0.1)
+        x = shifted(x, generator, frames=1, bands=1)
+        x = noisy(x, generator, deviation=0.25)
+        return masked(x, generator, frames=4, bands=4), y
 
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
