@@ -1,9 +1,9 @@
 """Spoken digits: the recurrent equilibrium and an audio CNN of as many parameters, also on speakers never heard.
 
-    python benchmarks/spoken_digits.py --data fsdd.zip --held-out theo --json results/spoken_digits.json
+    python benchmarks/spoken_digits.py --data fsdd.zip --splits official theo --json results/spoken_digits.json
 
-On the official split, and with `--held-out` on all recordings of a speaker while those of the others train ("all" for
-each in turn). The equilibrium goes through the task's curriculum (ideal, then changing chips), the CNN through as many
+On the official split, or on all recordings of a speaker while those of the others train ("speakers" for each in turn).
+The equilibrium goes through the task's curriculum (ideal, then changing chips), the CNN through as many
 ideal epochs of the same loop, with the same augmentation.
 """
 
@@ -27,7 +27,7 @@ from equilog.training.curriculum import stretched
 CNN = "audio CNN"
 MODELS = (EQUILIBRIUM, CNN)
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-OFFICIAL = "official"
+OFFICIAL, EACH = "official", "speakers"
 
 
 def build(task: SpokenDigits, model: str) -> nn.Module:
@@ -40,7 +40,8 @@ def build(task: SpokenDigits, model: str) -> nn.Module:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="archive or folder of the recordings; downloaded unless given")
-    parser.add_argument("--held-out", nargs="*", default=[], metavar="SPEAKER", help=f"all, or {', '.join(SPEAKERS)}")
+    known = (OFFICIAL, *SPEAKERS, EACH)
+    parser.add_argument("--splits", nargs="+", default=[OFFICIAL], choices=known, metavar="NAME", help=", ".join(known))
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME", help=", ".join(MODELS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int, help="the task's own unless given")
@@ -48,8 +49,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write rows here, and do only those that it does not hold")
     arguments = parser.parse_args()
     rows = kept(arguments.json)
-    speakers = SPEAKERS if "all" in arguments.held_out else arguments.held_out
-    for split in (OFFICIAL, *speakers):
+    splits = [name for split in arguments.splits for name in (SPEAKERS if split == EACH else (split,))]
+    for split in dict.fromkeys(splits):
         task = SpokenDigits(None if split == OFFICIAL else split)
         data = task.load(arguments.data)
         config = task.train_defaults
