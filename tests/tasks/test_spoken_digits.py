@@ -21,6 +21,7 @@ from equilog.equilibrium import EquilibriumLayer
 from equilog.names import UserError
 from equilog.tasks import get_task
 from equilog.tasks.damage import DamagedError
+from equilog.tasks.sequence.heard import confusions
 from equilog.tasks.sequence.mel import LogMel, hertz_to_mel, mel_filters, mel_frequencies, mel_to_hertz
 from equilog.tasks.sequence.sound_augment import masked, noisy, shifted, stretched
 from equilog.tasks.sequence.spoken_digits import SpokenDigits
@@ -356,6 +357,24 @@ def test_the_worst_word_is_measured(tmp_path: Path) -> None:
     answers = iter([torch.nn.functional.one_hot(data.test_y, 10).double()])
     (right,) = SpokenDigits().measures(lambda x: next(answers), data, ideal=False)
     assert right.value == 1
+
+
+def test_confusions_are_counted_and_drawn(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    data = SpokenDigits().load(in_folder(tmp_path / "set", recordings()))
+
+    def seven(x: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot(torch.full((len(x),), 7), 10).double()
+
+    counts = confusions(seven, data, 10)
+    assert counts[0].tolist() == counts[7].tolist() == [0] * 7 + [4] + [0] * 2
+    assert int(counts.sum()) == len(data.test_y)
+    (picture,) = SpokenDigits().pictures(seven, seven, data)
+    figure = Figure(figsize=picture.size, layout="constrained")
+    picture.draw(figure)
+    assert [axes.get_title() for axes in figure.axes] == ["ideal: 4 of 8 wrong", "on the chip: 4 of 8 wrong"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["4"]
 
 
 def test_the_baseline_can_have_as_many_parameters() -> None:

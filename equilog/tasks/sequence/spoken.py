@@ -14,7 +14,8 @@ from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.tasks.damage import DamagedError, Skipped
 from equilog.tasks.files.store import Store
-from equilog.tasks.measures import Measure
+from equilog.tasks.measures import Measure, Picture
+from equilog.tasks.sequence.heard import confusions, heard_for
 from equilog.tasks.sequence.mel import FLOOR, LogMel
 from equilog.tasks.sequence.sound_augment import masked, noisy, shifted, stretched
 from equilog.tasks.sequence.temporal_cell import TemporalCell
@@ -109,12 +110,16 @@ class SpokenWords(Task):
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
         """Return how often the word that is heard worst is heard."""
-        heard = torch.cat([predict(part).argmax(1) for part in data.test_x.split(500)]) == data.test_y
-        there = [k for k in range(len(self.words)) if bool((data.test_y == k).any())]
-        share = {k: float(heard[data.test_y == k].double().mean()) for k in there}
-        worst = min(there, key=share.__getitem__)
-        note = f"of all {len(there)} words, {self.words[worst]!r} is heard worst"
+        counts = confusions(predict, data, len(self.words)).double()
+        said = counts.sum(1)
+        share = {k: float(counts[k, k] / said[k]) for k in range(len(self.words)) if said[k]}
+        worst = min(share, key=share.__getitem__)
+        note = f"of all {len(share)} words, {self.words[worst]!r} is heard worst"
         return [Measure(name="accuracy of the worst word", value=share[worst], better="higher", note=note)]
+
+    def pictures(self, ideal: Predict, twin: Predict, data: Data) -> list[Picture]:
+        """Return which word is heard for which."""
+        return [heard_for(ideal, twin, data, self.words)]
 
 
 def frame_encoder(inputs: int) -> nn.Sequential:
