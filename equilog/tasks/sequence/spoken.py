@@ -28,7 +28,8 @@ KIND = f"log-mel {BANDS}×{FRAMES}, floor {FLOOR:g}"
 """what is kept of sounds: changes with the spectrograms"""
 COARSE = 8
 """frames of the equilibrium, each of four frames of the spectrogram"""
-CHANNELS = 64
+CHANNELS = 16
+"""of the first convolution; the others have twice as many"""
 
 
 def spectrograms(
@@ -80,7 +81,7 @@ class SpokenWords(Task):
     }
 
     def build(self, config: ModelConfig) -> HybridDEQ:
-        """Return three convolutions along time to drives a coarse frame, the equilibrium, a linear readout of it all.
+        """Return three convolutions to drives a coarse frame, the equilibrium, a linear readout of all its frames.
 
         Raises:
             UserError: unless states and drives are multiples of the number of coarse frames.
@@ -123,27 +124,29 @@ class SpokenWords(Task):
 
 
 def frame_encoder(inputs: int) -> nn.Sequential:
-    """Return convolutions along time, bands being channels, to ``frames·inputs`` drives in (−1, 1), frame by frame.
+    """Return convolutions in time and frequency, and a map of each coarse frame to its drives in (−1, 1).
 
-    Normalisation is over groups of channels of one sample.
+    Two halve time and frequency, the third frequency alone: COARSE = FRAMES/4. Normalisation is over groups of channels
+    of one sample.
 
     Args:
         inputs: drives of each coarse frame.
     """
     return nn.Sequential(
-        nn.Conv1d(BANDS, CHANNELS, 3, padding=1, bias=False),
-        nn.GroupNorm(8, CHANNELS),
-        nn.ReLU(),
-        nn.Conv1d(CHANNELS, CHANNELS, 3, stride=2, padding=1, bias=False),
-        nn.GroupNorm(8, CHANNELS),
-        nn.ReLU(),
-        nn.Conv1d(CHANNELS, CHANNELS, 3, stride=2, padding=1, bias=False),
-        nn.GroupNorm(8, CHANNELS),
-        nn.ReLU(),
-        nn.Conv1d(CHANNELS, inputs, 1),
+        nn.Unflatten(1, (1, BANDS)),
+        *_convolution(1, CHANNELS, 2),
+        *_convolution(CHANNELS, 2 * CHANNELS, 2),
+        *_convolution(2 * CHANNELS, 2 * CHANNELS, (2, 1)),
+        nn.Flatten(1, 2),
+        nn.Conv1d(2 * CHANNELS * (BANDS // 8), inputs, 1),
         nn.Tanh(),
         FrameByFrame(),
     )
+
+
+def _convolution(channels: int, width: int, pool: int | tuple[int, int]) -> tuple[nn.Module, ...]:
+    convolved = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+    return convolved, nn.GroupNorm(4, width), nn.ReLU(), nn.MaxPool2d(pool)
 
 
 class FrameByFrame(nn.Module):

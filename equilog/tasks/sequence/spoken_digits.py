@@ -44,7 +44,7 @@ class SpokenDigits(SpokenWords):
         "SpokenDigits(held_out=…) and benchmarks/spoken_digits.py"
     )
     words = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    train_defaults = TrainConfig(stages=ideal_then_twin(40), batch_size=64, learning_rate=0.004, weight_decay=0.02)
+    train_defaults = TrainConfig(stages=ideal_then_twin(24), batch_size=64, learning_rate=0.004, weight_decay=0.02)
 
     def __init__(self, held_out: str | None = None) -> None:
         self.held_out = held_out
