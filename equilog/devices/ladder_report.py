@@ -224,10 +224,11 @@ class LadderReport(Scored):
     @property
     def counted(self) -> str:
         """How many are settled, in words."""
-        text = f"{self.samples:,} sample{'' if self.samples == 1 else 's'}"
-        if self.rows_a_sample > 1:
-            text += f" of {self.rows_a_sample} rows"
-        return f"{text} at rest, {self.settle_samples} {'rows ' if self.rows_a_sample > 1 else ''}in time"
+        at_rest = f"{self.samples:,} sample{'' if self.samples == 1 else 's'}"
+        if self.rows_a_sample == 1:
+            return f"{at_rest} at rest, {self.settle_samples} in time"
+        rows = f"row{'' if self.settle_samples == 1 else 's'}"
+        return f"{at_rest} of {self.rows_a_sample} rows at rest, {self.settle_samples} {rows} in time"
 
     @property
     def disagrees(self) -> bool:

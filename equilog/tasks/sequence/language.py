@@ -42,7 +42,7 @@ class Language(Task):
 
     def objective(self, data: Data, config: TrainConfig) -> Objective:
         """Return cross-entropy of the next token; the score is in bits a token."""
-        return NextToken(self.token, config.label_smoothing)
+        return NextToken(config.label_smoothing)
 
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
         """Return perplexity over the test text, and what a model that knows only frequencies has."""

@@ -15,16 +15,15 @@ class NextToken:
     """Cross-entropy of the next token; the score is each window's mean in bits a token, ``−log₂ P(token)``.
 
     Args:
-        token: what a token is, for the score's unit: "character", "word".
         label_smoothing: share of the probability spread evenly over the vocabulary, in the loss alone.
     """
 
     score_name = "bits"
     higher_is_better = False
     hits = False
+    score_unit: str | None = ""
 
-    def __init__(self, token: str, label_smoothing: float = 0.0) -> None:
-        self.score_unit: str | None = f"bit/{token}"
+    def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:

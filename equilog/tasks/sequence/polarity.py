@@ -13,7 +13,7 @@ from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.tasks.damage import DUPLICATE, DamagedError, Skipped
 from equilog.tasks.measures import Measure
-from equilog.tasks.sequence.bag import Bag, counts_of, features_of, weighed, without_some
+from equilog.tasks.sequence.bag import Bag, features_of, weighed_apart, without_some
 from equilog.tasks.sequence.text import CONTROL, EMPTY_LINE, content_of
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.tasks.vision.store import Store, open_store
@@ -36,16 +36,16 @@ class Polarity(Task):
     name = "polarity"
     summary = "sentence polarity, sentences of film reviews, 2 classes, from hashed words and word pairs"
     split = (
-        "the first of ten folds tests, by the SHA-256 of the sentence: about 9,560 train and 1,100 test; the authors' "
+        "the first of ten folds tests, by the SHA-256 of the sentence: 9,610 train and 1,052 test; the authors' "
         "own folds are not published"
     )
     caveat = (
-        "with 1,100 test sentences an accuracy has a standard error of 1.3 points; weights of words are counted on the "
-        "training sentences"
+        "with 1,050 test sentences an accuracy has a standard error of 1.3 points; words are weighed by a logistic "
+        "regression on the training sentences, which knows most of what the model knows"
     )
     model_defaults = ModelConfig(states=32, drives=8, margin=0.3)
     train_defaults = TrainConfig(
-        stages=ideal_then_twin(12), batch_size=128, learning_rate=0.01, weight_decay=0.01, label_smoothing=0.1
+        stages=ideal_then_twin(8), batch_size=128, learning_rate=0.003, weight_decay=0.01, label_smoothing=0.1
     )
 
     def load(self, folder: Path | None = None) -> Data:
@@ -60,9 +60,8 @@ class Polarity(Task):
         features = [features_of(sentence) for sentence in sentences]
         train, held = ([f for f, t in zip(features, test.tolist()) if t is part] for part in (False, True))
         train_y, test_y = classes[~test], classes[test]
-        counts = counts_of(train, train_y)
-        x = weighed(train, counts, train_y), weighed(held, counts)
-        return Data(x[0], train_y, x[1], test_y, str(store.place), skipped.counts)
+        train_x, test_x = weighed_apart(train, train_y, held)
+        return Data(train_x, train_y, test_x, test_y, str(store.place), skipped.counts)
 
     def build(self, config: ModelConfig) -> HybridDEQ:
         """Weighed vectors summed and mapped to the drives, the equilibrium, a linear readout."""
@@ -77,12 +76,20 @@ class Polarity(Task):
         return without_some(x, _DROPPED, generator), y
 
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
-        """Return what the weights alone say, by the sign of their sum: naive Bayes."""
+        """Return what the weights alone say, by the sign of their sum: TF-IDF and logistic regression."""
         if not ideal:
             return []
         right = ((data.test_x[:, 1].sum(1) > 0).long() == data.test_y).double().mean()
         note = "the sign of the sum of the features' weights, which the model is given"
-        return [Measure(name="accuracy of naive Bayes", value=100 * float(right), unit="%", better="higher", note=note)]
+        return [
+            Measure(
+                name="accuracy of the logistic regression",
+                value=100 * float(right),
+                unit="%",
+                better="higher",
+                note=note,
+            )
+        ]
 
 
 def read_polarity(store: Store, skipped: Skipped) -> tuple[list[str], Tensor]:
