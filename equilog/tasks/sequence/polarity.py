@@ -12,11 +12,11 @@ from equilog.cells import CircuitCell
 from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.tasks.damage import DUPLICATE, DamagedError, Skipped
+from equilog.tasks.files.store import Store, open_store
 from equilog.tasks.measures import Measure
 from equilog.tasks.sequence.bag import Bag, features_of, weighed_apart, without_some
 from equilog.tasks.sequence.text import CONTROL, EMPTY_LINE, content_of
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
-from equilog.tasks.vision.store import Store, open_store
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal_then_twin
 

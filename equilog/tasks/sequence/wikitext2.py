@@ -11,10 +11,10 @@ from torch import Tensor
 
 from equilog.names import UserError
 from equilog.tasks.damage import DamagedError, Skipped
+from equilog.tasks.files.store import Store, open_store
 from equilog.tasks.sequence.language import POSITIONS, STRIDE, Language
 from equilog.tasks.sequence.text import content_of, decoded
 from equilog.tasks.task import Data, ModelConfig
-from equilog.tasks.vision.store import Store, open_store
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal_then_twin
 
