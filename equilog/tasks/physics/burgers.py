@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +28,7 @@ from equilog.tasks.physics.burgers_flow import (
     smooth_states,
 )
 from equilog.tasks.physics.offers import WithFlux, biased
-from equilog.tasks.physics.timing import one_by_one
+from equilog.tasks.physics.solved import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.training.config import TrainConfig
 from equilog.training.stage import Stage
@@ -183,17 +185,15 @@ class Burgers(Task):
         """Integrate each state; operations: 3 real FFTs of 128 points, 5/4 n log₂ n each, and 5 n, a derivative."""
         asked = []
 
-        def solve(u: Tensor) -> Tensor:
-            y, count = pseudo_spectral(u, STEP_SECOND, points=_SOLVER_POINTS)
-            asked.append(count)
-            return y
+        def solve(states: Tensor) -> Tensor:
+            found = [pseudo_spectral(u, STEP_SECOND, points=_SOLVER_POINTS) for u in states]
+            asked.extend(count for _, count in found)
+            return torch.stack([u for u, _ in found])
 
-        y, second = one_by_one(solve, x)
         n = _SOLVER_POINTS
-        derivative = 3 * 1.25 * n * torch.tensor(float(n)).log2().item() + 5 * n
-        return SolverAnswer(
-            "pseudo-spectral, 128 points, DOP853 1e-10", y, second, derivative * sum(asked) / len(asked)
-        )
+        each = 3 * 1.25 * n * math.log2(n) + 5 * n
+        answer = one_by_one(f"pseudo-spectral, {n} points, DOP853 1e-10", solve, x, each)
+        return replace(answer, operations_per_sample=each * sum(asked) / len(asked))
 
 
 def _step(u: Tensor) -> Tensor:

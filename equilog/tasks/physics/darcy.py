@@ -18,7 +18,7 @@ from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error
 from equilog.tasks.physics.media import DEVIATION, FINER, SIDE, grid, media, pressure, pressures, waves
 from equilog.tasks.physics.offers import WithSources, biased
-from equilog.tasks.physics.timing import one_by_one
+from equilog.tasks.physics.solved import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.training.config import TrainConfig
 from equilog.training.stage import Stage
@@ -115,8 +115,8 @@ class Darcy(Task):
             Measure(
                 name="imbalance of flow", value=float(imbalance(output, a).mean()),
                 reference=float(imbalance(y, a).mean()), better="near the reference",
-                note="|outflow − inflow|/inflow, outflow by the pressure in the two outer rows of cells; by the trusted "
-                "pressure it is the reference",
+                note="|outflow − inflow|/inflow, outflow by the pressure in the two outer rows of cells; by the "
+                "trusted pressure it is the reference",
             ),
             noisy_error(predict, data),
         ]  # fmt: skip
@@ -139,10 +139,13 @@ class Darcy(Task):
 
         Golub & Van Loan, *Matrix Computations*, 4th ed. 2013, §4.3.5. SciPy's SuperLU reorders, and needs fewer.
         """
-        y, second = one_by_one(pressure, x)
         w = FINER * SIDE
         operations = w**2 * ((w**2 + 3 * w) / 2 + 2 * w)
-        return SolverAnswer("finite volumes, 32 × 32, sparse factors", y, second, operations)
+
+        def solve(a: Tensor) -> Tensor:
+            return torch.stack([pressure(one) for one in a])
+
+        return one_by_one(f"finite volumes, {w} × {w}, sparse factors", solve, x, operations)
 
 
 def imbalance(u: Tensor, a: Tensor) -> Tensor:
