@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MILLIMETRE = 1e-3
-DAMPING = 10.0
+DAMPING = 40.0
 """Of the coupling: the margin grows with it, and noise gain much less until K outweighs the feedback resistors."""
 
 

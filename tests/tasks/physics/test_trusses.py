@@ -70,7 +70,7 @@ def test_untrained_the_model_answers_unseen_loads_within_its_scale() -> None:
     with torch.no_grad():
         states = model.settle(model.parameterize(signs * girder().largest))
     assert float(states.abs().max()) <= 1 + 1e-6
-    assert 0.02 < model.cell.certificate().margin < 0.04
+    assert 0.1 < model.cell.certificate().margin < 0.13
 
 
 def test_without_the_law_it_is_as_large_and_knows_nothing() -> None:
