@@ -16,6 +16,8 @@ DROPOUT = 0.3
 class PatchTST(nn.Module):
     """The supervised PatchTST of one channel, weights shared by all channels; instance normalisation included.
 
+    The library does not pad: 336 samples are 41 patches, where the authors' code has 42 with the last one repeated.
+
     Args:
         look_back: length of windows.
         horizon: of forecasts.
