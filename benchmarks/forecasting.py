@@ -17,7 +17,6 @@ from pathlib import Path
 import _harness
 import torch
 from _against import EQUILIBRIUM, TECHNOLOGY, kept, plain, row, told
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
@@ -88,7 +87,7 @@ def main() -> None:
         made.add_row(
             r["task"], r["model"], str(r["seed"]), count, ideal, f"{r['measures']['MAE']:.4f}", mean, worst, second
         )
-    Console().print(made)
+    _harness.show([made])
 
 
 if __name__ == "__main__":

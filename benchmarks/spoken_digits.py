@@ -15,7 +15,6 @@ from pathlib import Path
 
 import _harness
 from _against import EQUILIBRIUM, TECHNOLOGY, kept, plain, row, told
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
@@ -67,7 +66,7 @@ def main() -> None:
     table = Table("tests", "model", "seed", "parameters", "accuracy", "chips, mean", "worst", "training CPU s")
     for r in rows:
         table.add_row(r["split"], r["model"], str(r["seed"]), *told(r))
-    Console().print(table)
+    _harness.show([table])
 
 
 if __name__ == "__main__":
