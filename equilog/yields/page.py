@@ -97,7 +97,8 @@ def criterion(report: YieldReport) -> str:
         if report.threshold_is_default
         else ""
     )
-    limit = f"{'' if report.score_name.endswith('s') else 'an '}{report.score_name} of {score_text(report, report.threshold, 2)}{default}"
+    name = report.score_name if report.score_name.endswith("s") else f"an {report.score_name}"
+    limit = f"{name} of {score_text(report, report.threshold, 2)}{default}"
     reaches = f"reaches {limit}" if better else f"has no more than {limit}"
     return f"A chip passes if it is stable, comes to rest and {reaches}."
 

@@ -80,14 +80,13 @@ class Polarity(Task):
         if not ideal:
             return []
         right = ((data.test_x[:, 1].sum(1) > 0).long() == data.test_y).double().mean()
-        note = "the sign of the sum of the features' weights, which the model is given"
         return [
             Measure(
                 name="accuracy of the logistic regression",
                 value=100 * float(right),
                 unit="%",
                 better="higher",
-                note=note,
+                note="the sign of the sum of the weights that the model is given",
             )
         ]
 
