@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from equilog.tasks.beside import IDEAL, TRUSTED, TWIN, curves_beside, fields_beside
+from equilog.tasks.beside import IDEAL, TRUSTED, TWIN, curves_beside
 from equilog.tasks.dynamics.reference import trajectories
 from equilog.tasks.dynamics.rollout import rolled
 from equilog.tasks.dynamics.systems import System
@@ -21,7 +21,7 @@ SHOWN = 3
 
 
 def pictures_of(system: System, ideal: Predict, twin: Predict) -> list[Picture]:
-    """Return a trajectory in time, and orbits: of more than three coordinates as maps over time, else in a plane."""
+    """Return a trajectory in time, and the orbit in a plane, or a map over time of more than three coordinates."""
     start = torch.tensor([system.probe], dtype=torch.float64)
     if system.kind == "chaos":
         start = trajectories(system, start, 1, system.horizon)[:, -1]
@@ -45,16 +45,27 @@ def pictures_of(system: System, ideal: Predict, twin: Predict) -> list[Picture]:
 
 
 def _maps(system: System, *paths: Tensor) -> Picture:
-    trusted, ideal, twin = (path.flip(0) for path in paths)
-    return fields_beside(
-        f"{system.name}-map",
-        "All variables over time",
-        f"A column a variable; time runs downwards, {system.horizon:g} units. Forecasts part from the trusted one "
-        "where its chaos has made their errors large.",
-        trusted,
-        ideal,
-        twin,
-        coarse=True,
+    def draw(figure: Figure) -> None:
+        low, high = float(paths[0].min()), float(paths[0].max())
+        panels = figure.subplots(3, 1, sharex=True)
+        for axes, name, path in zip(panels, (TRUSTED, IDEAL, TWIN), paths):
+            shown = axes.imshow(
+                path.T.numpy(), origin="lower", extent=(0.0, system.horizon, 0.5, system.size + 0.5), vmin=low,
+                vmax=high, cmap="viridis", interpolation="nearest", aspect="auto",
+            )  # fmt: skip
+            axes.set_title(name)
+            axes.set_ylabel("variable")
+            axes.grid(visible=False)
+        panels[-1].set_xlabel("time")
+        figure.colorbar(shown, ax=list(panels), shrink=0.8)
+
+    return Picture(
+        key=f"{system.name}-map",
+        title="All variables over time",
+        caption="The same trajectories, a row a variable. Forecasts part from the trusted one where its chaos has made "
+        "their errors large.",
+        size=(7.2, 4.2),
+        draw=draw,
     )
 
 
