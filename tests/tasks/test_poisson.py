@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,6 +151,12 @@ def test_pictures_are_drawn(task, data):
     figure = Figure(figsize=picture.size)
     picture.draw(figure)
     assert [axes.get_title() for axes in figure.axes[:3]] == ["trusted", "ideal", "on the chip"]
+
+
+def test_offsets_make_the_chips_error_as_the_page_says(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "fields.md").read_text(encoding="utf-8")
+    exec(re.search(r"## Poisson\n.*?```python\n(.*?)```", page, re.DOTALL)[1], {})
+    assert [float(line) for line in capsys.readouterr().out.split()] == pytest.approx([0.525, 0.0187], rel=0.01)
 
 
 def test_inputs_are_as_documented(data):
