@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +17,8 @@ from equilog.objective import Objective, Regression
 from equilog.priors import Bipolar, Diode, Field, Law, LinearLaw, Network, Resistor, VoltageSource, linearised
 from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, uniform
 from equilog.tasks.lawful import lawful_model
-from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error, relative_error
+from equilog.tasks.measures import Measure, Picture, SolverAnswer, noisy_error, relative_error
+from equilog.tasks.physics.kept import kept
 from equilog.tasks.physics.simulated import operating_point
 from equilog.tasks.physics.solved import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
@@ -47,7 +47,7 @@ these, 0.004 without."""
 _DATA_SEEDS, _SCALE_SEED = (41, 42), 43
 
 
-@cache
+@kept
 def nominal() -> Network:
     """Return the network: a stage with emitter degeneration, an emitter follower, a diode clamp at its output.
 
@@ -104,7 +104,7 @@ def network_of(x: Tensor) -> Network:
     return Network(elements)
 
 
-@cache
+@kept
 def law() -> Law:
     """Return Kirchhoff's current law at the eight free nodes, a function of their voltages and of the thirteen inputs.
 
@@ -158,12 +158,12 @@ def operating_points(x: Tensor, steps: list[int] | None = None) -> Tensor:
     raise ValueError(f"sample {int(step.abs().max(1).values.argmax())}: no operating point in {NEWTON_STEPS} steps")
 
 
-@cache
+@kept
 def _at_rest() -> Tensor:
     return nominal().operating_point()[0][free_nodes()]
 
 
-@cache
+@kept
 def linear_part() -> LinearLaw:
     """Return the law at the nominal point, of what voltages differ by: ``A δv = B x``, in amperes and volts.
 
@@ -178,7 +178,7 @@ def linear_part() -> LinearLaw:
     return LinearLaw(sums @ at.a, sums @ at.b, state=at.state, sources=at.sources, scale=at.scale)
 
 
-@cache
+@kept
 def state_scale() -> Tensor:
     """Return what a state's 1 is in volts, ``(8,)``: :data:`HEADROOM` times what 512 drawn networks reach at most."""
     reach = (operating_points(inputs(512, _SCALE_SEED)) - _at_rest()).abs().max(0).values
@@ -226,12 +226,15 @@ class DcCircuits(Task):
         """Return errors in volts, currents that are missing at nodes, and the error when values are noisy."""
         x, y = data.test_x.double(), data.test_y.double()
         v = predict(x)
-        missing = consistency(law(), v, x, what="currents that do not sum to zero")
         found = [
             Measure(name="rms error", value=float((v - y).square().mean().sqrt()), unit="V"),
             Measure(name="largest error", value=float((v - y).abs().max()), unit="V"),
-            missing.model_copy(
-                update={"unit": "mA", "note": "rms over nodes, each sample's own network at the model's voltages"}
+            Measure(
+                name="currents that do not sum to zero",
+                value=float(law().consistency(v, x).median()),
+                unit="mA",
+                note="rms over nodes of each sample's own network at the model's voltages, median over samples: a "
+                "junction's current grows tenfold in 60 mV, and with it the mean with the worst sample",
             ),
             noisy_error(predict, data),
         ]

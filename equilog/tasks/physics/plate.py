@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ from equilog.objective import Objective, Regression
 from equilog.priors import plane_stress
 from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, uniform
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, relative_error
+from equilog.tasks.physics.kept import kept
 from equilog.tasks.physics.structures import MILLIMETRE, Structure
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.training.config import TrainConfig
@@ -55,7 +55,7 @@ class Tractions:
         return out
 
 
-@cache
+@kept
 def plate() -> Structure:
     """Return the quarter plate: six edge tractions in megapascals, symmetric about both axes.
 
@@ -72,7 +72,7 @@ def plate() -> Structure:
     return Structure(law, patterns, largest, stiffness.toarray(), torch.from_numpy(mesh.p.T.copy()), lines)
 
 
-@cache
+@kept
 def fine() -> Tensor:
     """Return free displacements at the plate's nodes in millimetres for 1 MPa of each pattern, ``(n, 6)``.
 

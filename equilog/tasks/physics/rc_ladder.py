@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +19,7 @@ from equilog.tasks.beside import curves_beside
 from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, seeded, uniform
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, noisy_error
+from equilog.tasks.physics.kept import kept
 from equilog.tasks.physics.simulated import ladder_in_ngspice
 from equilog.tasks.physics.solved import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
@@ -37,7 +37,7 @@ _DATA_SEEDS, _ROLLED_SEED = (31, 32), 33
 NODES = len(OHM)
 
 
-@cache
+@kept
 def ladder() -> tuple[Tensor, Tensor]:
     """Return M ``(n, n)`` and b ``(n,)`` of ``v̇ = M v + b u`` in 1/s, float64: ``M = −C⁻¹ G``."""
     g = 1 / torch.tensor(OHM, dtype=torch.float64)
@@ -49,7 +49,7 @@ def ladder() -> tuple[Tensor, Tensor]:
     return -conductance / farad[:, None], b
 
 
-@cache
+@kept
 def exact_step() -> Tensor:
     """Return ``[Φ Γ]``, ``(n, n + 1)``: ``v⁺ = Φ v + Γ u`` for a source that stays through the step.
 
@@ -84,6 +84,7 @@ def sources(runs: int, steps: int, seed: int) -> Tensor:
     return new.gather(1, last)
 
 
+@kept
 def law(rule: Rule = "backward-euler") -> LinearLaw:
     """Return one implicit step of the ladder as a law of voltages before it and the source."""
     m, b = ladder()

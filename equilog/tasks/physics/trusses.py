@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ from equilog.objective import Objective, Regression
 from equilog.priors import truss
 from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, uniform
 from equilog.tasks.measures import Measure, Picture, SolverAnswer
+from equilog.tasks.physics.kept import kept
 from equilog.tasks.physics.structures import Structure
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.training.config import TrainConfig
@@ -28,7 +28,7 @@ TRAIN_SAMPLES, TEST_SAMPLES = 512, 256
 _DATA_SEEDS = (11, 12)
 
 
-@cache
+@kept
 def girder() -> Structure:
     """Return the girder: 13 joints, 23 bars, held at its left end and on two rollers; 16 loads in kilonewtons.
 
