@@ -2,10 +2,10 @@
 
     python benchmarks/inverted_law.py --json results/inverted_law.json
 
-As it stands the law is a chain of neurons, whose margin falls with the square of their number; multiplied by its inverse
-every neuron is alone, u = A⁻¹ f, and conductances come from the drives. Drives are the values of f, one a neuron, or the
-amplitudes of its four sines. Forcings are those of the task burgers-steady; the error is the mean over 100 of them of
-‖û − u‖/‖u‖ against the law's own answer, median and worst over chips, without hidden states.
+As it stands the law is a chain of neurons, whose margin falls with the square of their number; multiplied by its
+inverse every neuron is alone, u = A⁻¹ f, and conductances come from the drives. Drives are the values of f, one a
+neuron, or the amplitudes of its four sines. Forcings are those of the task burgers-steady; the error is the mean over
+100 of them of ‖û − u‖/‖u‖ against the law's own answer, median and worst over chips, without hidden states.
 """
 
 from __future__ import annotations

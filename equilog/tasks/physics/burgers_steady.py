@@ -72,8 +72,8 @@ def grid() -> Grid:
 def viscous() -> LinearLaw:
     """Return what the chip holds: ``−ν u'' = f`` on the 32 cells, every row multiplied by the inverse: ``u = A⁻¹ f``.
 
-    The same answers, by conductances from the drives instead of a chain of 32 neurons: the chain's margin is 0.0048, and
-    a chip's errors are multiplied by its inverse (``benchmarks/inverted_law.py``).
+    The same answers, by conductances from the drives instead of a chain of 32 neurons: the chain's margin is 0.0048,
+    and a chip's errors are multiplied by its inverse (``benchmarks/inverted_law.py``).
     """
     with torch.device("cpu"):  # also where a model is only counted
         a = VISCOSITY * torch.from_numpy(poisson(grid()).a.toarray())
