@@ -183,7 +183,7 @@ class Burgers(Task):
 
     def solver(self, x: Tensor) -> SolverAnswer:
         """Integrate each state; operations: 3 real FFTs of 128 points, 5/4 n log₂ n each, and 5 n, a derivative."""
-        asked = []
+        asked: list[int] = []
 
         def solve(states: Tensor) -> Tensor:
             found = [pseudo_spectral(u, STEP_SECOND, points=_SOLVER_POINTS) for u in states]
