@@ -26,6 +26,8 @@ __all__ = [
 def module_work(module: nn.Module, sample: Tensor) -> Work:
     """Count one inference of any module: MACs by PyTorch's own counter, every parameter fetched once.
 
+    Of a table of vectors (`nn.Embedding`) only those looked up are fetched, and no batch shares them.
+
     Numbers that layers pass to each other are moved twice, written and read; cheap operations between them (bias,
     activation, pooling) are not counted as arithmetic.
 
@@ -35,10 +37,10 @@ def module_work(module: nn.Module, sample: Tensor) -> Work:
     """
     passed, steps = 0, 0
 
-    def watch(_module: nn.Module, _args: object, out: object) -> None:
+    def watch(layer: nn.Module, _args: object, out: object) -> None:
         nonlocal passed, steps
         if isinstance(out, Tensor):
-            passed += 2 * out.numel()
+            passed += (3 if isinstance(layer, nn.Embedding) else 2) * out.numel()
             steps += 1
 
     # Layers with weights are what a computer launches; what lies between is fused with them.
@@ -50,7 +52,8 @@ def module_work(module: nn.Module, sample: Tensor) -> Work:
     finally:
         for handle in handles:
             handle.remove()
-    weights = sum(p.numel() for p in module.parameters())
+    tables = sum(m.weight.numel() for m in module.modules() if isinstance(m, nn.Embedding))
+    weights = sum(p.numel() for p in module.parameters()) - tables
     # The last layer's numbers are the output, or become it, and are moved once.
     inner = max(0, passed - 2 * out.numel())
     return Work(

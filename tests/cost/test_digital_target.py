@@ -135,6 +135,13 @@ def test_what_layers_pass_to_each_other_is_written_and_read() -> None:
     assert work.steps == 2
 
 
+def test_of_a_table_only_what_is_looked_up_is_fetched() -> None:
+    work = module_work(nn.Sequential(nn.Embedding(1000, 4), nn.Linear(4, 2)), torch.tensor([[1, 2, 3]]))
+    assert (work.macs, work.weight_numbers) == (3 * 4 * 2, 4 * 2 + 2)
+    # Weights, ids, three vectors read, written and read again, six numbers out.
+    assert work.fetched_numbers == 10 + 3 + 3 * 12 + 6
+
+
 def test_work_of_a_solver_by_hand() -> None:
     # 10 steps, 8 states, 3 drives, 2 differences: 10 (64 + 4·2·8) + 24 MACs.
     work = solver_work(8, 3, 10, 2)

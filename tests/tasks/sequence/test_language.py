@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from equilog.baselines.language import CausalTransformer
 from equilog.baselines.matching import matched, parameter_count
 from equilog.cells import CircuitCell
+from equilog.cost import module_work
 from equilog.hardware import Chip
 from equilog.model import HybridDEQ
 from equilog.names import UserError
@@ -106,12 +107,13 @@ def test_a_shorter_window_gives_what_the_longer_one_begins_with() -> None:
     torch.testing.assert_close(short, front(x).view(3, POSITIONS, -1)[:, :4], rtol=0, atol=1e-12)
 
 
-def test_attention_by_hand() -> None:
+def test_attention_is_pytorchs_own_and_counted() -> None:
     torch.manual_seed(0)
-    attention, x = CausalAttention(4, 1).double(), torch.randn(1, 3, 4, dtype=torch.float64)
-    q, k, v = attention.project(attention.norm(x)).chunk(3, -1)
-    scores = (q @ k.transpose(1, 2) / 2).masked_fill(torch.ones(3, 3).triu(1).bool(), -math.inf)
-    torch.testing.assert_close(attention(x), x + attention.out(scores.softmax(-1) @ v))
+    attention, x = CausalAttention(4, 2).double(), torch.randn(1, 3, 4, dtype=torch.float64)
+    q, k, v = (part.view(1, 3, 2, 2).transpose(1, 2) for part in attention.project(attention.norm(x)).chunk(3, -1))
+    seen = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    torch.testing.assert_close(attention(x), x + attention.out(seen.transpose(1, 2).flatten(2)))
+    assert module_work(attention, x).macs == 3 * (4 * 12 + 4 * 4) + 2 * 3 * 3 * 4
     with pytest.raises(ValueError, match="width = 6: expected a multiple of 4"):
         CausalAttention(6, 4)
 
