@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/digits-rram
 
-.PHONY: help demo test lint bench bench-fashion bench-engine bench-twin bench-training bench-allocate bench-physics clean
+.PHONY: help demo test lint bench bench-fashion bench-engine bench-twin bench-training bench-allocate bench-physics bench-tasks clean
 
 help:
 	@echo "make demo           train on digits, build one chip, settle it in ngspice, write the report"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-training what curricula and adaptation buy on unseen chips (an hour)"
 	@echo "make bench-allocate which part of a network runs where, predicted and run (three minutes)"
 	@echo "make bench-physics  laws in resistors, and what they buy against plain networks (minutes)"
+	@echo "make bench-tasks    vision and sequences beside other networks; DATA=folder with the sets (hours)"
 	@echo "make clean          remove the virtual environment"
 
 # torch comes first and pinned: an unpinned install would bring gigabytes of CUDA.
@@ -74,7 +75,12 @@ bench-allocate: $(VENV)/.installed
 
 bench-physics: $(VENV)/.installed
 	$(BIN)/python benchmarks/law_alone.py --json results/law_alone.json
+	$(BIN)/python benchmarks/linear_system.py --json results/linear_system.json
 	$(BIN)/python benchmarks/physics.py --seeds 0 1 2 --jobs 2 --json results/physics.json
+
+DATA ?= data
+bench-tasks: $(VENV)/.installed
+	$(BIN)/python benchmarks/tasks.py --train --data $(DATA) --json results/tasks.json
 
 clean:
 	rm -rf $(VENV)
