@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -96,6 +97,9 @@ def test_the_linear_part_is_the_slope_of_operating_points() -> None:
     assert linear_part().coupling(scale=state_scale()).margin == pytest.approx(0.086, abs=0.002)
     # Node by node it is not monotone in any of these units.
     single = dc_circuits.linearised(law(), operating_points(torch.zeros(1, 13))[0], torch.zeros(13).double())
+    assert single.condition == pytest.approx(2852, rel=0.01)
+    rows = linear_part().a.toarray() * state_scale().numpy()
+    assert np.linalg.cond(rows / rows.diagonal()[:, None]) == pytest.approx(17, abs=0.5)
     with pytest.raises(ValueError, match="margin"):
         single.coupling(scale=state_scale())
 

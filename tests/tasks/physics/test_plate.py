@@ -36,6 +36,7 @@ from equilog.tasks.physics.plate import (
 def test_the_plate_is_what_its_summary_says() -> None:
     structure, summary = plate(), get_task("plate").summary
     assert f"{len(structure.nodes)} nodes, {structure.law.state.size} degrees of freedom" in summary
+    assert structure.law.condition == pytest.approx(922, rel=0.01)
     radius = structure.nodes.norm(dim=1)
     assert float(radius.min()) == pytest.approx(HOLE_METRE)
     assert float(structure.nodes.max()) == pytest.approx(SIDE_METRE)

@@ -67,6 +67,7 @@ def test_untrained_the_model_is_one_euler_step_of_first_order() -> None:
     ).T
     torch.testing.assert_close(found.detach(), by_hand, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(law_alone(x), by_hand)
+    assert rc_ladder.law().condition == pytest.approx(6.07, rel=0.01)
     assert 0.01 < float((law_alone(x) - answer(x)).norm() / answer(x).norm()) < 0.1
 
 

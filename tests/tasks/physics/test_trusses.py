@@ -48,6 +48,7 @@ def test_the_girder_is_what_its_summary_says() -> None:
         assert count in summary
     assert f"{structure.law.state.size} degrees of freedom" in summary
     assert f"{structure.patterns.shape[1]} random loads" in summary
+    assert structure.law.condition == pytest.approx(116, rel=0.01)
     # One bar or support more than joints can have without forces of their own: statically indeterminate.
     assert len(structure.lines) + reactions - structure.law.total == 1
 
