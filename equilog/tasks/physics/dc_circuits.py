@@ -40,7 +40,7 @@ COMPARED = 4
 """operating points that the solver compares with ngspice's"""
 CUT_SETS = {"c": ("e",), "m": ("f", "d")}
 """Whose laws are added to a node's: the currents between them, steep in their voltages, drop out. Kirchhoff's law holds
-for any set of nodes; with single ones no scale of states makes the linear part monotone."""
+for any set of nodes; with single ones no scale of states that was tried makes the linear part monotone."""
 HEADROOM = {"b": 1.0, "m": 4.0, "c": 3.0, "e": 1.0, "f": 3.0, "d": 4.0, "g": 4.0, "h": 4.0}
 """Units of states in units of their reach: those behind the first stage's gain are larger, for the margin; 0.09 with
 these, 0.004 without."""
