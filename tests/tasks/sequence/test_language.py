@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from archives import in_folder
 from builders import spec_with
 from tasks.sequence.text_files import PLAY, polarity_files
-from tasks.vision.vision_files import in_folder
 from torch import Tensor, nn
 
 from equilog.baselines.language import CausalTransformer

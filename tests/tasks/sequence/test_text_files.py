@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from archives import in_folder, in_tar, in_zip
 from tasks.sequence.text_files import PLAY, polarity_files, sentences, wikitext
-from tasks.vision.vision_files import in_folder, in_tar, in_zip
 
 from equilog.names import UserError
 from equilog.tasks import Data, get_task
