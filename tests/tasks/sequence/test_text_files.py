@@ -145,7 +145,7 @@ def test_damaged_lines_of_tokens(tmp_path: Path) -> None:
         load("wikitext2", in_folder(tmp_path, files))
     assert load("wikitext2", tmp_path, "skip").skipped == {"invalid UTF-8": 1}
     with pytest.raises(UserError, match=r"test\.tokens is empty"):
-        load("wikitext2", in_folder(tmp_path / "b", files | {"wiki.test.tokens": b"\n"}))
+        load("wikitext2", in_folder(tmp_path / "b", {"wiki.train.tokens": wikitext(6), "wiki.test.tokens": b"\n"}))
     with pytest.raises(UserError, match=r"holds no wiki\.test\.tokens"):
         load("wikitext2", in_folder(tmp_path / "c", {"wiki.train.tokens": wikitext(6)}))
 
