@@ -21,7 +21,7 @@ from equilog.tasks.physics.kept import kept
 from equilog.tasks.physics.structures import MILLIMETRE, Structure
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.training.config import TrainConfig
-from equilog.training.curriculum import ideal
+from equilog.training.curriculum import ideal, ideal_then_twin
 
 SIDE_METRE, HOLE_METRE, THICKNESS_METRE = 0.1, 0.02, 5e-3
 YOUNG_PASCAL, POISSON_RATIO = 70e9, 0.33
@@ -149,6 +149,7 @@ class Plate(Task):
     )
     model_defaults = ModelConfig(states=128, drives=Tractions.count, margin=0.3)
     train_defaults = TrainConfig(stages=ideal(0), batch_size=64, learning_rate=0.01, weight_decay=0.0)
+    train_without_law = train_defaults.model_copy(update={"stages": ideal_then_twin(60)})
     verify_defaults: ClassVar[dict[str, Any]] = {
         "rest_samples": 8, "settle_samples": 0, "chain_samples": 0, "chips": 10
     }  # fmt: skip
