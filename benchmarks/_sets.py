@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from equilog.baselines.language import CausalTransformer
 from torch import nn
 
 from equilog.baselines.audio_cnn import AudioCnn
 from equilog.baselines.dlinear import DLinear
 from equilog.baselines.feedforward import without_feedback
 from equilog.baselines.grid import grid_convolution
+from equilog.baselines.language import CausalTransformer
 from equilog.baselines.matching import count_of, matched
 from equilog.baselines.patchtst import PatchTST
 from equilog.baselines.resnet import matched_resnet

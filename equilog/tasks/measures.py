@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -99,14 +98,6 @@ def consistency(law: Law, z: Tensor, *x: Tensor, what: str = "residual of the la
     return Measure(
         name=what, value=float(law.consistency(z, *x).mean()), note="rms over equations in units of the law's scale"
     )
-
-
-def one_by_one(solve: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, float]:
-    """Return answers to all samples, solved one after the other, and the seconds that one takes."""
-    solve(x[:1])  # what is made once, as factors, is not a sample's
-    begin = time.perf_counter()
-    answers = [solve(one) for one in x.split(1)]
-    return torch.cat(answers), (time.perf_counter() - begin) / len(x)
 
 
 def relative_error(output: Tensor, y: Tensor) -> float:

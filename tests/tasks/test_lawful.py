@@ -115,7 +115,7 @@ def test_sources_and_drives_that_do_not_fit_are_refused() -> None:
     given = {"scale": 1.0, "input_scale": torch.ones(2), "patterns": torch.zeros(OWN, 1)}
     with pytest.raises(ValueError, match=r"sources of shape \(4, 2\): expected \(9, k\)"):
         lawful_model(law(), ModelConfig(states=OWN, drives=3), mixed=torch.zeros(4, 2), **given)
-    with pytest.raises(ValueError, match=r"2 drives for a law of 9 states and 1 inputs, 2 mixtures of them: .* and 3"):
+    with pytest.raises(UserError, match=r"2 drives for a law of 9 states and 1 inputs, 2 mixtures of them: .* and 3"):
         lawful_model(law(), ModelConfig(states=OWN, drives=2), mixed=torch.zeros(OWN, 2), **given)
 
 

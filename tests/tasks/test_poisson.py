@@ -19,7 +19,7 @@ from equilog.hardware import Chip, load_spec
 from equilog.names import UserError
 from equilog.pipeline.measured import predictor
 from equilog.tasks import get_task
-from equilog.tasks.dynamics.synthetic import uniform
+from equilog.tasks.computed import uniform
 from equilog.tasks.measures import relative_error
 from equilog.tasks.physics.poisson import AMPLITUDE, answer, continuous, law, patterns, waves
 from equilog.tasks.physics.sparse_lu import multiplications
@@ -140,7 +140,7 @@ def test_multiplications_of_a_full_matrix_are_those_of_books():
 def test_a_folder_and_too_small_a_model_are_refused(task, tmp_path):
     with pytest.raises(UserError, match="the data of poisson are computed"):
         task.load(tmp_path)
-    with pytest.raises(ValueError, match="16 drives for a law of 256 states and 16 inputs"):
+    with pytest.raises(UserError, match="16 drives for a law of 256 states and 16 inputs"):
         task.build(task.model_defaults.model_copy(update={"states": 255}))
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from equilog.model import HybridDEQ
-from equilog.objective import Objective, Regression
 from equilog.priors import Field, LinearLaw
 from equilog.tasks.beside import curves_beside
-from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, seeded, stable_matrix, uniform
+from equilog.tasks.computed import Computed, seeded, uniform
+from equilog.tasks.dynamics.stable_matrix import stable_matrix
 from equilog.tasks.lawful import lawful_model
-from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error, one_by_one
-from equilog.tasks.task import Data, ModelConfig, Predict, Task
+from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error
+from equilog.tasks.solved import one_by_one
+from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal, ideal_then_twin
 
@@ -26,7 +24,7 @@ SIZE = 1.1
 STEP_SECOND = 0.25
 """of a system whose rates are 0.5 to 2 a second"""
 ROLLED, TRAJECTORIES = 40, 32
-_SYSTEM_SEED, _DATA_SEEDS = 20, (1, 2)
+_SYSTEM_SEED = 20
 _BOTH = f"{STATES} states and {INPUTS} inputs"
 _SYSTEM = "A fixed and random, rates 0.5 to 2 a second, skew part of norm 1, condition number 3.2"
 
@@ -58,53 +56,34 @@ def step(z_and_x: Tensor) -> Tensor:
     return z_and_x @ torch.cat([flow, forced], dim=1).T
 
 
-class _Linear(Task):
+class _Linear(Computed):
     """What both share: a law that is the whole answer, so that nothing is trained unless it is left out."""
 
-    inputs: ClassVar[int]
-    what: ClassVar[str]
     split = (
         f"computed in float64 from seeds: {TRAIN_SAMPLES} training samples (seed 1) and {TEST_SAMPLES} test samples "
         "(seed 2)"
     )
     caveat = "made up, without noise, and the law is the whole answer: the error is the hardware's alone"
+    counts, seeds = (TRAIN_SAMPLES, TEST_SAMPLES), (1, 2)
     train_defaults = TrainConfig(stages=ideal(0), batch_size=64, learning_rate=0.02, weight_decay=0.0)
     train_without_law = train_defaults.model_copy(update={"stages": ideal_then_twin(80)})
-
-    def load(self, folder: Path | None = None) -> Data:
-        """Return the computed data; `folder` is refused."""
-        refuse_folder(self.name, folder)
-        counts = TRAIN_SAMPLES, TEST_SAMPLES
-        return made_up(self.drawn, self.answer, counts, _DATA_SEEDS, self.what)
-
-    def drawn(self, samples: int, seed: int) -> Tensor:
-        """Return inputs, shape ``(samples, inputs)``."""
-        return uniform(samples, self.inputs, seed)
-
-    def answer(self, x: Tensor) -> Tensor:
-        """Return the exact answers, ``(samples, 8)``."""
-        raise NotImplementedError
 
     def law(self) -> LinearLaw:
         """Return the law whose solution the answer is."""
         raise NotImplementedError
 
-    def objective(self, data: Data, config: TrainConfig) -> Objective:
-        """Return squared error over the training targets' mean square; the score is the relative L2 error."""
-        return Regression.scaled_by(data.train_y)
-
     def build(self, config: ModelConfig) -> HybridDEQ:
         """The law's 8 states and hidden ones, if the configuration has more; they alone have a crossbar."""
         with torch.device("cpu"):  # numbers, also where a model is only counted
             law = self.law()
-        return lawful_model(law, config, scale=SIZE, input_scale=torch.ones(self.inputs), apart=True)
+        return lawful_model(law, config, scale=SIZE, input_scale=torch.ones(law.b.shape[1]), apart=True)
 
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:
         """Largest error, residual of the law, error under noisy inputs."""
         x = data.test_x.double()
         y, law = predict(x), self.law()
-        off = float((y - self.answer(x)).abs().max())
+        off = float((y - self.targets(x)).abs().max())
         return [
             Measure(name="largest error", value=off, note="of any state; the largest state is 1"),
             consistency(law, y, *_split(law, x)),
@@ -114,8 +93,8 @@ class _Linear(Task):
     def solver(self, x: Tensor) -> SolverAnswer | None:
         """Dense LU of the law, factored once; a substitution is n² multiplications, the sources n·m."""
         law = self.law()
-        y, second = one_by_one(lambda one: law.solve(*_split(law, one)), x)
-        return SolverAnswer("LU of the law", y, second, STATES * (STATES + self.inputs))
+        operations = STATES * (STATES + law.b.shape[1])
+        return one_by_one("LU of the law", lambda one: law.solve(*_split(law, one)), x, operations)
 
 
 class LinearSystem(_Linear):
@@ -123,12 +102,9 @@ class LinearSystem(_Linear):
 
     name = "linear-system"
     summary = f"steady states of ż = A z + B x, {_BOTH} in [−1, 1]; {_SYSTEM}"
-    inputs, what = INPUTS, "steady states of a linear system"
+    what = "steady states of a linear system"
+    inputs, targets = staticmethod(lambda samples, seed: uniform(samples, INPUTS, seed)), staticmethod(steady_state)
     model_defaults = ModelConfig(states=STATES, drives=INPUTS, margin=0.3)
-
-    def answer(self, x: Tensor) -> Tensor:
-        """Return :func:`steady_state`."""
-        return steady_state(x)
 
     def law(self) -> LinearLaw:
         """Return ``−A z = B x``."""
@@ -141,12 +117,9 @@ class LinearSteps(_Linear):
 
     name = "linear-steps"
     summary = f"steps of {STEP_SECOND:g} s of ż = A z + B x, {_BOTH} in [−1, 1]; {_SYSTEM}"
-    inputs, what = STATES + INPUTS, "steps of a linear system"
+    what = "steps of a linear system"
+    inputs, targets = staticmethod(lambda samples, seed: uniform(samples, STATES + INPUTS, seed)), staticmethod(step)
     model_defaults = ModelConfig(states=STATES, drives=STATES + INPUTS, margin=0.3)
-
-    def answer(self, x: Tensor) -> Tensor:
-        """Return :func:`step`."""
-        return step(x)
 
     def law(self) -> LinearLaw:
         """Return ``e^{−hA} z⁺ = z − A⁻¹ (e^{−hA} − 1) B x``."""

@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from equilog.tasks.dynamics.synthetic import seeded
+from equilog.tasks.computed import seeded
 from equilog.tasks.dynamics.systems import System
 from equilog.tasks.measures import SolverAnswer
 

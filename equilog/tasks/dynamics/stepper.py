@@ -14,11 +14,11 @@ from equilog.objective import Objective, Regression
 from equilog.priors import Field, LinearLaw
 from equilog.priors.linear_law import linearised
 from equilog.priors.stepping import implicit_step
+from equilog.tasks.computed import refuse_folder, seeded
 from equilog.tasks.dynamics.judged import judge
 from equilog.tasks.dynamics.portrait import pictures_of
 from equilog.tasks.dynamics.products import Products
 from equilog.tasks.dynamics.reference import solve_one_by_one, starts, trajectories
-from equilog.tasks.dynamics.synthetic import refuse_folder, seeded
 from equilog.tasks.dynamics.systems import System
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, noisy_error

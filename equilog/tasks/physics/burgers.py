@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from equilog.model import HybridDEQ
-from equilog.objective import Objective, Regression
 from equilog.priors import Field, Grid, Law, LinearLaw, heat_step, implicit_step, periodic
 from equilog.tasks.beside import curves_beside
-from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, seeded
+from equilog.tasks.computed import Computed, seeded
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error, relative_error
 from equilog.tasks.physics.burgers_flow import (
@@ -28,8 +26,8 @@ from equilog.tasks.physics.burgers_flow import (
     smooth_states,
 )
 from equilog.tasks.physics.offers import WithFlux, biased
-from equilog.tasks.physics.solved import one_by_one
-from equilog.tasks.task import Data, ModelConfig, Predict, Task
+from equilog.tasks.solved import one_by_one
+from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
 from equilog.training.stage import Stage
 
@@ -88,7 +86,11 @@ def _trajectories() -> tuple[Tensor, Tensor]:
     return start, torch.stack([cole_hopf(start, k * STEP_SECOND) for k in range(1, STEPS + 1)])
 
 
-class Burgers(Task):
+def _step(u: Tensor) -> Tensor:
+    return cole_hopf(u, STEP_SECOND)
+
+
+class Burgers(Computed):
     """Velocities at 32 points of a circle, to be moved on by a quarter of a second."""
 
     name = "burgers"
@@ -101,6 +103,9 @@ class Burgers(Task):
         "after random beginnings; roll-outs from 64 others (seed 3)"
     )
     caveat = "made up, without noise; powers of u and the differences of their flux are formed digitally"
+    counts, seeds = (TRAIN_SAMPLES, TEST_SAMPLES), _DATA_SEEDS
+    what = "Burgers' equation by the Cole–Hopf transform"
+    inputs, targets = staticmethod(ages), staticmethod(_step)
     model_defaults = ModelConfig(states=POINTS + 16, drives=2 * POINTS + 16, margin=0.3)
     train_defaults = TrainConfig(
         stages={"ideal": Stage(epochs=60), "twin": Stage(epochs=20, twin=True)},
@@ -114,16 +119,6 @@ class Burgers(Task):
         "chain_samples": 0,
         "chips": 10,
     }
-
-    def load(self, folder: Path | None = None) -> Data:
-        """Return the computed data; `folder` is refused."""
-        refuse_folder(self.name, folder)
-        counts = TRAIN_SAMPLES, TEST_SAMPLES
-        return made_up(ages, _step, counts, _DATA_SEEDS, "Burgers' equation by the Cole–Hopf transform")
-
-    def objective(self, data: Data, config: TrainConfig) -> Objective:
-        """Return squared error over the training targets' mean square; the score is the relative L2 error."""
-        return Regression.scaled_by(data.train_y)
 
     def build(self, config: ModelConfig) -> HybridDEQ:
         """Diffusion in conductances, driven by u and by a learnt flux of its powers; hidden states for the rest."""
@@ -194,7 +189,3 @@ class Burgers(Task):
         each = 3 * 1.25 * n * math.log2(n) + 5 * n
         answer = one_by_one(f"pseudo-spectral, {n} points, DOP853 1e-10", solve, x, each)
         return replace(answer, operations_per_sample=each * sum(asked) / len(asked))
-
-
-def _step(u: Tensor) -> Tensor:
-    return cole_hopf(u, STEP_SECOND)

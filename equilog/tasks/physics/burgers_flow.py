@@ -14,7 +14,7 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from equilog.tasks.dynamics.synthetic import seeded
+from equilog.tasks.computed import seeded
 
 POINTS, LENGTH_METRE = 32, 2 * math.pi
 VISCOSITY = 0.1  # m²/s

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from equilog.model import HybridDEQ
-from equilog.objective import Objective, Regression
 from equilog.priors import Field, Grid, Law, LinearLaw, poisson
 from equilog.tasks.beside import curves_beside
-from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, seeded
+from equilog.tasks.computed import Computed, seeded
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error
 from equilog.tasks.physics.offers import WithSources, biased
-from equilog.tasks.physics.solved import one_by_one
 from equilog.tasks.physics.steady_burgers_flow import (
     LARGEST_LINEAR,
     LENGTH_METRE,
@@ -30,7 +27,8 @@ from equilog.tasks.physics.steady_burgers_flow import (
     centres,
     sines,
 )
-from equilog.tasks.task import Data, ModelConfig, Predict, Task
+from equilog.tasks.solved import one_by_one
+from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
 from equilog.training.stage import Stage
 
@@ -95,7 +93,7 @@ def burgers_at_rest(strength: float) -> Law:
     return Law(residual, Field("velocity", (POINTS,)), Field("forcing", (POINTS,)), scale=strength)
 
 
-class BurgersSteady(Task):
+class BurgersSteady(Computed):
     """Forcing at 32 points between two walls, to the velocity at rest there."""
 
     name = "burgers-steady"
@@ -108,6 +106,9 @@ class BurgersSteady(Task):
         "made up, without noise; the chip holds the inverse of −ν u'', as a chain of 32 neurons errs by 40 % on rram; "
         "sources in powers of f's amplitudes are formed digitally"
     )
+    counts, seeds = (TRAIN_SAMPLES, TEST_SAMPLES), _DATA_SEEDS
+    what = "Burgers' equation at rest by Newton's method"
+    inputs, targets = staticmethod(forcings), staticmethod(velocities)
     model_defaults = ModelConfig(states=POINTS + 4, drives=PATTERNS + SOURCES + 4, margin=0.3)
     train_defaults = TrainConfig(
         stages={"ideal": Stage(epochs=90), "twin": Stage(epochs=30, twin=True)},
@@ -121,16 +122,6 @@ class BurgersSteady(Task):
         "chain_samples": 0,
         "chips": 10,
     }
-
-    def load(self, folder: Path | None = None) -> Data:
-        """Return the computed data; `folder` is refused."""
-        refuse_folder(self.name, folder)
-        counts = TRAIN_SAMPLES, TEST_SAMPLES
-        return made_up(forcings, velocities, counts, _DATA_SEEDS, "Burgers' equation at rest by Newton's method")
-
-    def objective(self, data: Data, config: TrainConfig) -> Objective:
-        """Return squared error over the training targets' mean square; the score is the relative L2 error."""
-        return Regression.scaled_by(data.train_y)
 
     def build(self, config: ModelConfig) -> HybridDEQ:
         """The viscous answer to f and to learnt sources in conductances; hidden states for the rest."""

@@ -23,7 +23,7 @@ from equilog.names import UserError
 from equilog.objective import Objective, Regression
 from equilog.priors import LinearLaw, cavity, stencil_jacobian
 from equilog.tasks.beside import curves_beside, fields_beside
-from equilog.tasks.dynamics.synthetic import refuse_folder
+from equilog.tasks.computed import refuse_folder
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, noisy_error
 from equilog.tasks.physics import ghia

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from equilog.model import HybridDEQ
-from equilog.objective import Objective, Regression
 from equilog.priors import LinearLaw, darcy_of_permeability
 from equilog.priors import darcy as darcy_law
 from equilog.tasks.beside import fields_beside
-from equilog.tasks.dynamics.synthetic import made_up, refuse_folder
+from equilog.tasks.computed import Computed
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error
 from equilog.tasks.physics.media import DEVIATION, FINER, SIDE, grid, media, pressure, pressures, waves
 from equilog.tasks.physics.offers import WithSources, biased
-from equilog.tasks.physics.solved import one_by_one
-from equilog.tasks.task import Data, ModelConfig, Predict, Task
+from equilog.tasks.solved import one_by_one
+from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
 from equilog.training.stage import Stage
 
@@ -50,7 +48,7 @@ def mean_medium() -> LinearLaw:
         return LinearLaw(law.a, law.b, constant, state=law.state, sources=law.sources, unit=law.unit)
 
 
-class Darcy(Task):
+class Darcy(Computed):
     """Permeability of 8 × 8 cells to the pressure in them."""
 
     name = "darcy"
@@ -60,6 +58,9 @@ class Darcy(Task):
     )
     split = "computed in float64 from seeds: 2048 training samples (seed 1) and 256 test samples (seed 2)"
     caveat = "made up, without noise; the logarithm and sources in powers of its waves are formed digitally"
+    counts, seeds = (TRAIN_SAMPLES, TEST_SAMPLES), _DATA_SEEDS
+    what = "pressures in log-normal media, 32 × 32 finite volumes"
+    inputs, targets = staticmethod(media), staticmethod(pressures)
     model_defaults = ModelConfig(states=CELLS + 4, drives=AMPLITUDES + CELLS + 4, margin=0.3)
     train_defaults = TrainConfig(
         stages={"ideal": Stage(epochs=45), "twin": Stage(epochs=15, twin=True)},
@@ -73,16 +74,6 @@ class Darcy(Task):
         "chain_samples": 0,
         "chips": 10,
     }
-
-    def load(self, folder: Path | None = None) -> Data:
-        """Return the computed data; `folder` is refused."""
-        refuse_folder(self.name, folder)
-        counts = TRAIN_SAMPLES, TEST_SAMPLES
-        return made_up(media, pressures, counts, _DATA_SEEDS, "pressures in log-normal media, 32 × 32 finite volumes")
-
-    def objective(self, data: Data, config: TrainConfig) -> Objective:
-        """Return squared error over the training targets' mean square; the score is the relative L2 error."""
-        return Regression.scaled_by(data.train_y)
 
     def build(self, config: ModelConfig) -> HybridDEQ:
         """The mean medium in conductances, a learnt source in every cell; hidden states for the rest."""

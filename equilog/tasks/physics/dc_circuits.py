@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -15,13 +14,13 @@ from equilog.circuit.ngspice import NgspiceError, NgspiceMissingError
 from equilog.model import HybridDEQ
 from equilog.objective import Objective, Regression
 from equilog.priors import Bipolar, Diode, Field, Law, LinearLaw, Network, Resistor, VoltageSource, linearised
-from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, uniform
+from equilog.tasks.computed import Computed, uniform
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, noisy_error, relative_error
 from equilog.tasks.physics.kept import kept
 from equilog.tasks.physics.simulated import operating_point
-from equilog.tasks.physics.solved import one_by_one
-from equilog.tasks.task import Data, ModelConfig, Predict, Task
+from equilog.tasks.solved import one_by_one
+from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
 from equilog.training.stage import Stage
 
@@ -185,7 +184,7 @@ def state_scale() -> Tensor:
     return reach * torch.tensor([HEADROOM[nominal().nodes[k]] for k in free_nodes()], dtype=torch.float64)
 
 
-class DcCircuits(Task):
+class DcCircuits(Computed):
     """Node voltages of an amplifier from the values of its parts."""
 
     name = "dc-circuits"
@@ -196,18 +195,15 @@ class DcCircuits(Task):
     )
     split = "computed in float64 from seeds: 4,096 training samples (seed 41) and 256 test samples (seed 42)"
     caveat = "one topology and one set of transistors and diodes; what is new in a test sample are its values"
+    counts, seeds = (TRAIN_SAMPLES, TEST_SAMPLES), _DATA_SEEDS
+    what = "Newton's method on Kirchhoff's current law"
+    inputs, targets = staticmethod(inputs), staticmethod(operating_points)
     model_defaults = ModelConfig(states=8 + 16, drives=13 + 24, margin=0.3)
     train_defaults = TrainConfig(
         stages={"ideal": Stage(epochs=36), "twin": Stage(epochs=12, twin=True)},
         batch_size=64, learning_rate=0.02, weight_decay=0.0,
     )  # fmt: skip
     verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 50, "settle_samples": 1, "chain_samples": 0}
-
-    def load(self, folder: Path | None = None) -> Data:
-        """Return the computed data; `folder` is refused."""
-        refuse_folder(self.name, folder)
-        counts = TRAIN_SAMPLES, TEST_SAMPLES
-        return made_up(inputs, operating_points, counts, _DATA_SEEDS, "Newton's method on Kirchhoff's current law")
 
     def objective(self, data: Data, config: TrainConfig) -> Objective:
         """Return squared error over the training targets' variance; the score is the relative L2 error of voltages."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from equilog.priors import Grid, darcy
-from equilog.tasks.dynamics.synthetic import seeded
+from equilog.tasks.computed import seeded
 
 SIDE = 8
 WAVES = 5

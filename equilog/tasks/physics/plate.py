@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,13 +12,12 @@ from torch import Tensor
 
 from equilog.model import HybridDEQ
 from equilog.names import UserError
-from equilog.objective import Objective, Regression
 from equilog.priors import plane_stress
-from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, uniform
+from equilog.tasks.computed import Computed, uniform
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, relative_error
 from equilog.tasks.physics.kept import kept
 from equilog.tasks.physics.structures import MILLIMETRE, Structure
-from equilog.tasks.task import Data, ModelConfig, Predict, Task
+from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal, ideal_then_twin
 
@@ -134,7 +132,12 @@ def heywood() -> float:
     return (2 + left**3) / left
 
 
-class Plate(Task):
+def tractions(samples: int, seed: int) -> Tensor:
+    """Return tractions in megapascals, ``(samples, 6)``, from −50 to 50 each."""
+    return LARGEST_MEGAPASCAL * uniform(samples, Tractions.count, seed)
+
+
+class Plate(Computed):
     """Displacements of the plate's nodes in millimetres; the law alone answers."""
 
     name = "plate"
@@ -147,22 +150,15 @@ class Plate(Task):
         "linear and one plate, so that the law alone is the answer on this mesh and needs no training; the mesh's own "
         "error is far above the model's and is stated beside it"
     )
+    counts, seeds = (TRAIN_SAMPLES, TEST_SAMPLES), _DATA_SEEDS
+    what = "scikit-fem's operator, the same mesh (Cholesky)"
+    inputs, targets = staticmethod(tractions), staticmethod(answer)
     model_defaults = ModelConfig(states=128, drives=Tractions.count, margin=0.3)
     train_defaults = TrainConfig(stages=ideal(0), batch_size=64, learning_rate=0.01, weight_decay=0.0)
     train_without_law = train_defaults.model_copy(update={"stages": ideal_then_twin(60)})
     verify_defaults: ClassVar[dict[str, Any]] = {
         "rest_samples": 8, "settle_samples": 0, "chain_samples": 0, "chips": 10
     }  # fmt: skip
-
-    def load(self, folder: Path | None = None) -> Data:
-        """Return the computed data; `folder` is refused. Raises ``UserError`` without scikit-fem."""
-        refuse_folder(self.name, folder)
-        counts = TRAIN_SAMPLES, TEST_SAMPLES
-        return made_up(tractions, answer, counts, _DATA_SEEDS, "scikit-fem's operator, the same mesh (Cholesky)")
-
-    def objective(self, data: Data, config: TrainConfig) -> Objective:
-        """Return squared error over the training targets' mean square; the score is the relative L2 error."""
-        return Regression.scaled_by(data.train_y)
 
     def build(self, config: ModelConfig) -> HybridDEQ:
         """Tractions to drives, K in conductances, displacements in millimetres out."""
@@ -204,11 +200,6 @@ class Plate(Task):
     def solver(self, x: Tensor) -> SolverAnswer:
         """Return the displacements by Cholesky factors."""
         return plate().solver(x)
-
-
-def tractions(samples: int, seed: int) -> Tensor:
-    """Return tractions in megapascals, ``(samples, 6)``, from −50 to 50 each."""
-    return LARGEST_MEGAPASCAL * uniform(samples, Tractions.count, seed)
 
 
 _NEWTON = LARGEST_MEGAPASCAL * 1e6 * THICKNESS_METRE * SIDE_METRE / AROUND

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -14,15 +13,14 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from equilog.model import HybridDEQ
-from equilog.objective import Objective, Regression
 from equilog.priors import LinearLaw
 from equilog.tasks.beside import fields_beside
-from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, uniform
+from equilog.tasks.computed import Computed, uniform
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error
 from equilog.tasks.physics.sparse_lu import multiplications
 from equilog.tasks.physics.square import nodes, square_poisson
-from equilog.tasks.task import Data, ModelConfig, Predict, Task
+from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal, ideal_then_twin
 
@@ -66,7 +64,11 @@ def continuous(x: Tensor) -> Tensor:
     return ((x * weights) @ patterns().T).unflatten(1, (NODES, NODES))
 
 
-class Poisson(Task):
+def _inputs(samples: int, seed: int) -> Tensor:
+    return uniform(samples, WAVES**2, seed)
+
+
+class Poisson(Computed):
     """Which potential belongs to a source: 256 neurons and resistors between them, nothing to learn."""
 
     name = "poisson"
@@ -79,20 +81,13 @@ class Poisson(Task):
         "targets solve the equations of the grid, so the law is exact untrained; the grid itself is 1.5 % of the "
         "largest value from the closed form, which is measured beside"
     )
+    counts, seeds = (TRAIN_SAMPLES, TEST_SAMPLES), _DATA_SEEDS
+    what = "five-point Poisson equation, sparse LU"
+    inputs, targets = staticmethod(_inputs), staticmethod(answer)
     model_defaults = ModelConfig(states=NODES**2, drives=WAVES**2)
     train_defaults = TrainConfig(stages=ideal(0), learning_rate=0.003, weight_decay=0.0)
     train_without_law = train_defaults.model_copy(update={"stages": ideal_then_twin(60)})
     verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 4, "settle_samples": 1, "chain_samples": 0}
-
-    def load(self, folder: Path | None = None) -> Data:
-        """Return the computed data; `folder` is refused."""
-        refuse_folder(self.name, folder)
-        counts = TRAIN_SAMPLES, TEST_SAMPLES
-        return made_up(_inputs, answer, counts, _DATA_SEEDS, "five-point Poisson equation, sparse LU")
-
-    def objective(self, data: Data, config: TrainConfig) -> Objective:
-        """Return squared error over the training targets' mean square; the score is the relative L2 error."""
-        return Regression.scaled_by(data.train_y)
 
     def build(self, config: ModelConfig) -> HybridDEQ:
         """Every pattern a drive, every node a neuron; a neuron's 1 is a tenth above the largest training target."""
@@ -154,7 +149,3 @@ class Poisson(Task):
 
 def _largest(u: Tensor, exact: Tensor) -> float:
     return float(((u - exact).abs().amax((1, 2)) / exact.abs().amax((1, 2))).mean())
-
-
-def _inputs(samples: int, seed: int) -> Tensor:
-    return uniform(samples, WAVES**2, seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,13 +15,13 @@ from equilog.objective import Objective, Regression
 from equilog.priors import Constant, Field, LinearLaw, implicit_step, linearised
 from equilog.priors.stepping import Rule
 from equilog.tasks.beside import curves_beside
-from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, seeded, uniform
+from equilog.tasks.computed import Computed, seeded, uniform
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, noisy_error
 from equilog.tasks.physics.kept import kept
 from equilog.tasks.physics.simulated import ladder_in_ngspice
-from equilog.tasks.physics.solved import one_by_one
-from equilog.tasks.task import Data, ModelConfig, Predict, Task
+from equilog.tasks.solved import one_by_one
+from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal_then_twin
 
@@ -101,7 +100,15 @@ def law_alone(x: Tensor, rule: Rule = "backward-euler") -> Tensor:
     return law(rule).solve(x[:, :NODES].double(), x[:, NODES:].double())
 
 
-class RcLadder(Task):
+def _inputs(samples: int, seed: int) -> Tensor:
+    runs = -(-samples // RUN_STEPS)
+    u = sources(runs, RUN_STEPS, seed)
+    after = rolled(u)
+    before = torch.cat([after.new_zeros(runs, 1, NODES), after[:, :-1]], dim=1)
+    return torch.cat([before, u[..., None]], dim=2).flatten(0, 1)[:samples]
+
+
+class RcLadder(Computed):
     """Voltages of ten nodes a tenth of a millisecond later."""
 
     name = "rc-ladder"
@@ -116,15 +123,12 @@ class RcLadder(Task):
         "linear, so that a step is one matrix; the law is of first order in the step, and what it misses of the exact "
         "one is learnt"
     )
+    counts, seeds = (TRAIN_RUNS * RUN_STEPS, TEST_RUNS * RUN_STEPS), _DATA_SEEDS
+    what = "exponential of the ladder's matrix (SciPy)"
+    inputs, targets = staticmethod(_inputs), staticmethod(answer)
     model_defaults = ModelConfig(states=NODES + 4, drives=NODES + 2, margin=0.3)
     train_defaults = TrainConfig(stages=ideal_then_twin(30), batch_size=64, learning_rate=0.01, weight_decay=0.0)
     verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 50, "settle_samples": 2, "chain_samples": 2}
-
-    def load(self, folder: Path | None = None) -> Data:
-        """Return the computed data; `folder` is refused."""
-        refuse_folder(self.name, folder)
-        counts = TRAIN_RUNS * RUN_STEPS, TEST_RUNS * RUN_STEPS
-        return made_up(_inputs, answer, counts, _DATA_SEEDS, "exponential of the ladder's matrix (SciPy)")
 
     def objective(self, data: Data, config: TrainConfig) -> Objective:
         """Return squared error over the training targets' mean square; the score is the rms error in volts."""
@@ -175,14 +179,6 @@ class RcLadder(Task):
     def solver(self, x: Tensor) -> SolverAnswer:
         """Return the product with the exact step's matrix, ``n (n + 1)`` multiply–accumulates."""
         return one_by_one("matrix exponential (SciPy), made once", answer, x, NODES * (NODES + 1))
-
-
-def _inputs(samples: int, seed: int) -> Tensor:
-    runs = -(-samples // RUN_STEPS)
-    u = sources(runs, RUN_STEPS, seed)
-    after = rolled(u)
-    before = torch.cat([after.new_zeros(runs, 1, NODES), after[:, :-1]], dim=1)
-    return torch.cat([before, u[..., None]], dim=2).flatten(0, 1)[:samples]
 
 
 def _rolled_by(predict: Predict, u: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from equilog.model import HybridDEQ
 from equilog.priors import Elastic
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error
-from equilog.tasks.physics.solved import one_by_one
+from equilog.tasks.solved import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,13 +9,12 @@ import torch
 from torch import Tensor
 
 from equilog.model import HybridDEQ
-from equilog.objective import Objective, Regression
 from equilog.priors import truss
-from equilog.tasks.dynamics.synthetic import made_up, refuse_folder, uniform
+from equilog.tasks.computed import Computed, uniform
 from equilog.tasks.measures import Measure, Picture, SolverAnswer
 from equilog.tasks.physics.kept import kept
 from equilog.tasks.physics.structures import Structure
-from equilog.tasks.task import Data, ModelConfig, Predict, Task
+from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal, ideal_then_twin
 
@@ -69,7 +67,19 @@ def assembled(nodes: Tensor, bars: list[tuple[int, int]], axial_newton: float) -
     return stiffness
 
 
-class Trusses(Task):
+def loads(samples: int, seed: int) -> Tensor:
+    """Return loads in kilonewtons, ``(samples, 16)``: down from 0 to 20, sideways up to 5 either way."""
+    x = uniform(samples, len(girder().largest), seed)
+    down = len(x[0]) - PANELS
+    return torch.cat([(x[:, :down] - 1) / 2 * DOWN_KILONEWTON, x[:, down:] * SIDEWAYS_KILONEWTON], dim=1)
+
+
+def answer(x: Tensor) -> Tensor:
+    """Return displacements in millimetres, ``(samples, 22)``, for loads ``(samples, 16)``."""
+    return girder().answer(x)
+
+
+class Trusses(Computed):
     """Displacements of the girder's joints in millimetres; the law alone answers."""
 
     name = "trusses"
@@ -82,20 +92,13 @@ class Trusses(Task):
         "linear, one girder and small displacements, so that the law alone is the answer and needs no training; what "
         "remains is the hardware's error, times the condition number of K"
     )
+    counts, seeds = (TRAIN_SAMPLES, TEST_SAMPLES), _DATA_SEEDS
+    what = "Cholesky factors of an independent assembly"
+    inputs, targets = staticmethod(loads), staticmethod(answer)
     model_defaults = ModelConfig(states=22, drives=16, margin=0.3)
     train_defaults = TrainConfig(stages=ideal(0), batch_size=64, learning_rate=0.01, weight_decay=0.0)
     train_without_law = train_defaults.model_copy(update={"stages": ideal_then_twin(60)})
     verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 16, "settle_samples": 1, "chain_samples": 0}
-
-    def load(self, folder: Path | None = None) -> Data:
-        """Return the computed data; `folder` is refused."""
-        refuse_folder(self.name, folder)
-        counts = TRAIN_SAMPLES, TEST_SAMPLES
-        return made_up(loads, girder().answer, counts, _DATA_SEEDS, "Cholesky factors of an independent assembly")
-
-    def objective(self, data: Data, config: TrainConfig) -> Objective:
-        """Return squared error over the training targets' mean square; the score is the relative L2 error."""
-        return Regression.scaled_by(data.train_y)
 
     def build(self, config: ModelConfig) -> HybridDEQ:
         """Loads to drives, K in conductances, displacements in millimetres out."""
@@ -112,10 +115,3 @@ class Trusses(Task):
     def solver(self, x: Tensor) -> SolverAnswer:
         """Return the displacements by Cholesky factors."""
         return girder().solver(x)
-
-
-def loads(samples: int, seed: int) -> Tensor:
-    """Return loads in kilonewtons, ``(samples, 16)``: down from 0 to 20, sideways up to 5 either way."""
-    x = uniform(samples, len(girder().largest), seed)
-    down = len(x[0]) - PANELS
-    return torch.cat([(x[:, :down] - 1) / 2 * DOWN_KILONEWTON, x[:, down:] * SIDEWAYS_KILONEWTON], dim=1)

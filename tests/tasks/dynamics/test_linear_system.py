@@ -13,8 +13,9 @@ from equilog.names import UserError
 from equilog.pipeline.measured import predictor
 from equilog.runs import RunConfig
 from equilog.tasks import get_task
+from equilog.tasks.computed import made_up, uniform
 from equilog.tasks.dynamics.linear import STEP_SECOND, steady_state, step, system
-from equilog.tasks.dynamics.synthetic import made_up, stable_matrix, uniform
+from equilog.tasks.dynamics.stable_matrix import stable_matrix
 
 
 def test_the_system_is_as_its_summary_says():
@@ -54,7 +55,7 @@ def test_nothing_is_learnt_and_the_answer_is_exact(name):
     assert task.train_defaults.epochs == 0
     assert not bool(model.cell.populated.any())  # resistors alone
     predict = torch.no_grad()(predictor(model))
-    exact = task.answer(data.test_x.double())
+    exact = task.targets(data.test_x.double())
     assert float((predict(data.test_x) - exact).abs().max()) < 1e-6
     said = {m.name: m.value for m in task.measures(predict, data, ideal=True)}
     assert said["largest error"] < 1e-6

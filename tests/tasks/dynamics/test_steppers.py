@@ -88,7 +88,7 @@ def test_a_model_without_learnt_drives_is_the_law_alone():
     task = get_task("van-der-pol")
     model = task.build(task.model_defaults.model_copy(update={"drives": 2, "states": 2}))
     assert model.parameterize.mixture is None
-    with pytest.raises(ValueError, match="expected at least 2 and 2"):
+    with pytest.raises(UserError, match="expected at least 2 and 2"):
         task.build(task.model_defaults.model_copy(update={"states": 1}))
 
 

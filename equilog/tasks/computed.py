@@ -1,15 +1,19 @@
-"""What made-up dynamical tasks share: seeded draws, matrices with known properties, data without a folder."""
+"""What tasks share whose data are computed: seeded draws, training and test samples, no folder to read."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from equilog.names import UserError
-from equilog.tasks.task import Data
+from equilog.objective import Objective, Regression
+from equilog.tasks.task import Data, Task
+from equilog.training.config import TrainConfig
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -20,32 +24,6 @@ def seeded(seed: int) -> torch.Generator:
 def uniform(samples: int, features: int, seed: int) -> Tensor:
     """Return inputs in [−1, 1), float64, shape ``(samples, features)``."""
     return 2 * torch.rand(samples, features, dtype=torch.float64, generator=seeded(seed)) - 1
-
-
-def stable_matrix(states: int, slowest: float, fastest: float, coupling: float, seed: int) -> Tensor:
-    """Return A of shape ``(n, n)``, float64, whose symmetric part has eigenvalues from ``−fastest`` to ``−slowest``.
-
-    So every eigenvalue of A has a real part of at most ``−slowest``, whatever the skew part is, and ``ż = A z + …``
-    comes to rest in any norm.
-
-    Args:
-        states: n.
-        slowest, fastest: rates, above 0; the symmetric part's eigenvalues are spread evenly in the logarithm.
-        coupling: spectral norm of the skew part.
-        seed: of eigenvectors and skew part.
-
-    Raises:
-        ValueError: for rates that are not in order or not above 0.
-    """
-    if not 0 < slowest <= fastest:
-        raise ValueError(f"slowest = {slowest}, fastest = {fastest}: expected rates above 0, the slower first")
-    generator = seeded(seed)
-    basis, skew = torch.randn(2, states, states, dtype=torch.float64, generator=generator)
-    axes = torch.linalg.qr(basis).Q
-    rates = torch.logspace(0, 1, states, base=fastest / slowest, dtype=torch.float64) * slowest
-    skew = skew - skew.T
-    size = torch.linalg.matrix_norm(skew, 2)
-    return -(axes * rates) @ axes.T + skew * (coupling / size if size > 0 else 0.0)
 
 
 def made_up(
@@ -78,3 +56,36 @@ def refuse_folder(task: str, folder: Path | None) -> None:
     """Raise ``UserError`` if somebody brings data to a task that computes its own."""
     if folder is not None:
         raise UserError(f"the data of {task} are computed: leave out --data")
+
+
+class Computed(Task):
+    """A task whose samples are drawn and answered; a subclass says by what.
+
+    Attributes:
+        counts: of training and test samples.
+        seeds: of both.
+        what: is computed, in a few words.
+    """
+
+    counts: ClassVar[tuple[int, int]]
+    seeds: ClassVar[tuple[int, int]]
+    what: ClassVar[str]
+
+    @staticmethod
+    @abstractmethod
+    def inputs(samples: int, seed: int, /) -> Tensor:
+        """Return x, float64, ``(samples, …)``."""
+
+    @staticmethod
+    @abstractmethod
+    def targets(x: Tensor, /) -> Tensor:
+        """Return y, float64, ``(samples, …)``."""
+
+    def load(self, folder: Path | None = None) -> Data:
+        """Return the computed data; `folder` is refused."""
+        refuse_folder(self.name, folder)
+        return made_up(self.inputs, self.targets, self.counts, self.seeds, self.what)
+
+    def objective(self, data: Data, config: TrainConfig) -> Objective:
+        """Return squared error over the training targets' mean square; the score is the relative L2 error."""
+        return Regression.scaled_by(data.train_y)
