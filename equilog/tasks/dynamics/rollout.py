@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from equilog.tasks.task import Predict
@@ -114,6 +113,8 @@ def distance_of_statistics(path: Tensor, reference: Tensor) -> float | None:
         path, reference: shape ``(count, steps + 1, n)``.
     """
     half = path.shape[1] // 2
+    from scipy.stats import wasserstein_distance  # noqa: PLC0415  # a second of every command's start
+
     mine, trusted = path[:, half:].flatten(0, 1), reference[:, half:].flatten(0, 1)
     if not bool(mine.isfinite().all()):
         return None
