@@ -4,7 +4,7 @@
 
 For every task, seed and share of the training data: the physics-informed equilibrium (PI-DEQ), where the task's model
 holds a law, and the same sizes without it, both through the task's curriculum (ideal, then changing chips); the
-equilibrium without law or chips (digital DEQ); an MLP, where targets are shaped like inputs one that learns what is
+equilibrium without law or chips (digital DEQ); an MLP, where targets are inputs a little later one that learns what is
 added (ResNet); and a Fourier neural operator on grids, a small Transformer elsewhere, of the width that comes nearest
 to as many parameters, for as many epochs. Errors are those of the task's score on unseen samples: ideal, with noisy
 inputs, and the mean over unseen chips. Where the law alone is the answer nothing of it is trained, and the others train
@@ -88,8 +88,8 @@ def build(task: Task, model: str, data: Data) -> tuple[str, nn.Module]:
     inputs, outputs = tuple(data.train_x.shape[1:]), tuple(data.train_y.shape[1:])
     scale_x, scale_y = float(data.train_x.square().mean().sqrt()), float(data.train_y.square().mean().sqrt())
     if model == PLAIN:
-        if inputs == outputs:
-            change = float((data.train_y - data.train_x).square().mean().sqrt())
+        change = float((data.train_y - data.train_x).square().mean().sqrt()) if inputs == outputs else math.inf
+        if change < scale_y:  # a step, not a map from one quantity to another
             scaled = {"input_scale": scale_x, "output_scale": change}
             return "ResNet", matched(lambda width: Residual(Mlp(inputs, outputs, width, **scaled)), count)
         scaled = {"input_scale": scale_x, "output_scale": scale_y}
