@@ -119,9 +119,11 @@ def test_a_chip_is_the_same_alone_and_in_any_population():
     alone = program(matrices(4, 2), Chip(FULL, 7), when)
     crowd = program(matrices(4, 2), Population(FULL, [3, 7, 11]), when)
     assert crowd.chips == 3
-    names = "g_plus_siemens", "g_minus_siemens", "transfer_siemens", "load_siemens", "amp_offset_volt", "act_gain"
-    for name in names:
+    for name in ("g_plus_siemens", "g_minus_siemens", "amp_offset_volt", "act_gain"):
         assert torch.equal(getattr(crowd, name)[1], getattr(alone, name)), name
+    # What wires make of them is eliminated together, which some processors round otherwise than one alone.
+    for name in ("transfer_siemens", "load_siemens"):
+        torch.testing.assert_close(getattr(crowd, name)[1], getattr(alone, name), rtol=1e-12, atol=1e-18)
     drive = drives(6, 2)
     rest = EquilibriumLayer(Auto(rtol=1e-10))
     z_alone = adc(alone, rest(static_system(alone, dac(alone, drive))))

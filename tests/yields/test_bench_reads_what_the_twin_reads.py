@@ -178,7 +178,11 @@ def test_chips_programmed_one_by_one_are_the_population(wires: dict | None) -> N
     theirs = program(matrices, Population(spec, SEEDS))
     for field in fields(theirs):
         a, b = getattr(ours, field.name), getattr(theirs, field.name)
-        assert torch.equal(a, b) if isinstance(b, Tensor) else a == b, field.name
+        if wires is not None and field.name in ("transfer_siemens", "load_siemens"):
+            # Eliminated together, which some processors round otherwise than one alone.
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-18)
+        else:
+            assert torch.equal(a, b) if isinstance(b, Tensor) else a == b, field.name
 
 
 def test_a_sample_without_a_resting_point_is_no_answer_and_no_exception() -> None:
