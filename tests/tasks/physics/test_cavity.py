@@ -25,7 +25,7 @@ from equilog.tasks.task import ModelConfig
 
 SMALL = {"GRIDS": (18, 35), "TRAIN": 5, "TEST": 2}
 DRIVES = 5
-DATA = Path(__file__).parents[3] / "shared" / "data" / "physics"
+DATA = Path(__file__).parents[4] / "shared" / "data" / "physics"
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,7 @@ def test_pictures_are_drawn(task, data):
 
 
 def test_offsets_make_the_chips_error_as_the_page_says(capsys):
-    page = (Path(__file__).parents[2] / "docs" / "fields.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "fields.md").read_text(encoding="utf-8")
     exec(re.search(r"## Poisson\n.*?```python\n(.*?)```", page, re.DOTALL)[1], {})
     assert [float(line) for line in capsys.readouterr().out.split()] == pytest.approx([0.525, 0.0187], rel=0.01)
 
