@@ -144,10 +144,14 @@ def on_chips(
     }
 
 
-def mean_of(rows: list[Row], name: str, of: Any = None) -> str:
-    """Return the mean over seeds of one column, as text."""
-    values = [r[name] if of is None else r[name].get(of) for r in rows if r.get(name) is not None] if rows else []
-    values = [v for v in values if v is not None]
+def mean_of(rows: list[Row], name: str, of: int | str | None = None) -> str:
+    """Return the mean over seeds of one column, or of a place in what it holds, as text."""
+    found = [r.get(name) for r in rows]
+    if isinstance(of, int):
+        found = [None if value is None else value[of] for value in found]
+    elif of is not None:
+        found = [None if value is None else value.get(of) for value in found]
+    values = [value for value in found if value is not None]
     return f"{statistics.fmean(values):.4g}" if values else "–"
 
 
