@@ -28,11 +28,15 @@ class GridWeight(nn.Module):
         channels, height, width: of the grid; states are in that order.
         margin: m in (0, 1], the least leak.
 
+    Attributes:
+        populated: where W can be other than zero: a node and its neighbours, bool, ``(n, n)``.
+
     Raises:
         ValueError: for a grid without a node, or a margin out of range.
     """
 
     differences: Tensor
+    populated: Tensor
 
     def __init__(self, channels: int, height: int, width: int, margin: float = 0.3) -> None:
         super().__init__()
@@ -42,6 +46,8 @@ class GridWeight(nn.Module):
         self.n = channels * height * width
         self.margin = margin
         self.register_buffer("differences", _differences(height, width), persistent=False)
+        neighbours = (self.differences.T @ self.differences).ne(0) | torch.eye(height * width, dtype=torch.bool)
+        self.register_buffer("populated", torch.block_diag(*[neighbours] * channels), persistent=False)
         start = torch.full((channels, len(self.differences)), CONDUCTANCE)
         self.edge = nn.Parameter(start.expm1().log())  # softplus gives the start
         self.leak = nn.Parameter(torch.full((channels, height * width), -4.0))
@@ -57,12 +63,6 @@ class GridWeight(nn.Module):
         a = torch.einsum("ei,ce,ej->cij", d, edge, d) + torch.diag_embed(leak)
         weight = torch.eye(self.n).to(a) - torch.block_diag(*a)
         return (weight + weight.T) / 2  # a sum may round w_ij and w_ji differently
-
-    @property
-    def populated(self) -> Tensor:
-        """Where W can be other than zero: a node and its neighbours, bool, ``(n, n)``."""
-        neighbours = (self.differences.T @ self.differences).ne(0)
-        return torch.block_diag(*[neighbours] * len(self.edge)) | torch.eye(self.n, dtype=torch.bool).to(neighbours)
 
     def extra_repr(self) -> str:
         """Describe the layer in ``repr``."""

@@ -9,6 +9,7 @@ crossbar every place has its own devices: as a matrix W has a row and a column a
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -67,9 +68,14 @@ class MultiscaleWeight(nn.Module):
         scales: channels and side of each scale.
         margin: m in (0, 1].
 
+    Attributes:
+        populated: where W can be other than zero, bool, ``(n, n)``.
+
     Raises:
         ValueError: without a scale, for a side that is not half of the one before, or a margin out of range.
     """
+
+    populated: Tensor
 
     def __init__(self, scales: Sequence[Scale], margin: float = 0.3) -> None:
         super().__init__()
@@ -79,6 +85,7 @@ class MultiscaleWeight(nn.Module):
             raise ValueError(f"scales {tuple(scales)}: expected channels and sides, every side half of the one before")
         self.n, self.margin = sum(c * side**2 for c, side in scales), margin
         self.a, self.b = Multiscale(scales, 0.3), Multiscale(scales, 0.3)
+        self.register_buffer("populated", self._reached(), persistent=False)
 
     def forward(self) -> Tensor:
         """Return W, shape ``(n, n)``."""
@@ -86,15 +93,13 @@ class MultiscaleWeight(nn.Module):
         weight = b - b.T - a.T @ a
         return weight + (1 - self.margin) * torch.eye(self.n).to(weight)
 
-    @property
-    def populated(self) -> Tensor:
-        """Where W can be other than zero, bool, ``(n, n)``."""
-        with torch.no_grad():
-            reach = Multiscale(self.a.scales, 1.0).to(self.a.within[0])
-            for kernel in reach.parameters():
-                kernel.fill_(1.0)
-            touched = reach.matrix(self.n)
-            return (touched + touched.T + touched.T @ touched).ne(0)
+    @torch.no_grad()
+    def _reached(self) -> Tensor:
+        reach = copy.deepcopy(self.a)
+        for kernel in reach.parameters():
+            kernel.fill_(1.0)
+        touched = reach.matrix(self.n)
+        return (touched + touched.T + touched.T @ touched).ne(0)
 
     def extra_repr(self) -> str:
         """Describe the layer in ``repr``."""
