@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from _chips import scores_on_chips
 from torch import nn
 
 from equilog.baselines.matching import parameter_count
-from equilog.devices import TwinDevice
-from equilog.devices.ladder import score_on
-from equilog.hardware import Chip, load_spec
+from equilog.hardware import load_spec
 from equilog.model import HybridDEQ
-from equilog.pipeline import UNSEEN_CHIPS, mean_score
+from equilog.pipeline import mean_score
 from equilog.pipeline.measured import predictor
 from equilog.tasks import Data, Task
 from equilog.training import TrainConfig, fit
@@ -53,16 +50,8 @@ def row(
         "measures": {m.name: m.value for m in task.measures(predictor(network), data, ideal=False)},
     }  # fmt: skip
     if isinstance(network, HybridDEQ):
-        found["chips"] = [
-            score_on(network, TwinDevice(Chip(spec, UNSEEN_CHIPS + k)), data.test_x, data.test_y, objective)
-            for k in range(chips)
-        ]
+        found["chips"] = scores_on_chips(network, spec, data.test_x, data.test_y, objective, chips)
     return found
-
-
-def kept(path: Path | None) -> list[dict[str, Any]]:
-    """Return the rows that a file holds already; none without one."""
-    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path is not None and path.is_file() else []
 
 
 def told(found: dict[str, Any]) -> list[str]:

@@ -44,11 +44,12 @@ def scores_on_chips(
     size = samples_at_once(model, BATCH)
     parts = [slice(k, k + size) for k in range(0, len(x), size)]
     drives = [model.parameterize(x[part]) for part in parts]  # the same for every chip
-    found = []
+    dtype, found = next(model.parameters()).dtype, []
     for k in range(chips):
-        layer = model.program(Chip(spec, UNSEEN_CHIPS + k), conditions)
-        right = (objective.score(model.readout(model.settle(d, layer)), y[part]) for d, part in zip(drives, parts))
-        found.append(sum(map(float, right)) / len(x))
+        device = TwinDevice(Chip(spec, UNSEEN_CHIPS + k), conditions)
+        device.program(model.cell)
+        reads = (device.settle(drive).read.to(dtype) for drive in drives)
+        found.append(sum(float(objective.score(model.readout(r), y[p])) for r, p in zip(reads, parts)) / len(x))
     return found
 
 

@@ -380,6 +380,14 @@ def write(path: Path | None, rows: Sequence[Mapping[str, Any]], arguments: argpa
     scratch.replace(path)
 
 
+def rows_of(path: Path | None) -> list[dict[str, Any]]:
+    """Return the rows that a file holds already; none without one."""
+    if path is None or not path.is_file():
+        return []
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
 def _finite(value: Any) -> Any:
     """Return the value with inf and nan as None: JSON has neither."""
     if isinstance(value, Mapping):

@@ -53,12 +53,12 @@ class Set:
     """One task on one set.
 
     Attributes:
+        name: of the task; of the row, where `make` says which task.
         file: under the folder of data.
         others: networks to compare with, by name.
-        name: of the task; of the row, where `make` says which task.
         make: the task, unless its name does.
         tokens: whether inputs are tokens, on which no noise makes sense.
-        models: which of ours are trained; all unless given.
+        own: which of ours are trained; all unless given.
     """
 
     name: str

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import _harness
 import torch
-from _against import EQUILIBRIUM, TECHNOLOGY, kept, plain, row, told
+from _against import EQUILIBRIUM, TECHNOLOGY, plain, row, told
 from rich.table import Table
 from torch import nn
 
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=10)
     parser.add_argument("--json", type=Path, help="write rows here, and do only those that it does not hold")
     arguments = parser.parse_args()
-    rows = kept(arguments.json)
+    rows = _harness.rows_of(arguments.json)
     for name in arguments.tasks:
         task = get_task(name)
         data = task.load(arguments.data)

@@ -16,7 +16,6 @@ Rows are written as they are done; a second call with the same `--json` does onl
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import sys
@@ -30,7 +29,7 @@ from typing import Any
 
 import _harness
 import torch
-from _chips import ends, settling_second
+from _chips import ends, scores_on_chips, settling_second
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -41,8 +40,6 @@ from equilog.baselines.mlp import Mlp, Residual
 from equilog.baselines.transformer import NumberTransformer
 from equilog.cells import fixed_of
 from equilog.cost import estimate, load_target, module_work
-from equilog.devices import TwinDevice
-from equilog.devices.ladder import score_on
 from equilog.hardware import Chip, load_spec
 from equilog.hardware.quantise import half_code
 from equilog.model import HybridDEQ
@@ -152,7 +149,7 @@ def judged(task: Task, network: nn.Module, data: Data, objective: Objective, *, 
 
 def on_chips(task: Task, network: HybridDEQ, data: Data, objective: Objective) -> dict[str, Any]:
     spec, x, y = load_spec(TECHNOLOGY), data.test_x, data.test_y
-    errors = [score_on(network, TwinDevice(Chip(spec, UNSEEN_CHIPS + k)), x, y, objective) for k in range(CHIPS)]
+    errors = scores_on_chips(network, spec, x, y, objective, CHIPS)
     chip = Chip(spec, UNSEEN_CHIPS)
     of_twin = task.measures(predictor(network, chip), data, ideal=False)
     settling = settling_second(network, chip, x[:SETTLED], half_code(spec), LONGEST_TAU)
@@ -250,9 +247,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--json", type=Path, help="write rows here, and do only those that it does not hold")
     arguments = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    if arguments.json and arguments.json.is_file():
-        rows = json.loads(arguments.json.read_text(encoding="utf-8"))["rows"]
+    rows = _harness.rows_of(arguments.json)
     done = {key(r) for r in rows}
     lawful = {task for task in arguments.tasks if holds_law(task)}
     wanted = [

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import _harness
-from _against import EQUILIBRIUM, TECHNOLOGY, kept, plain, row, told
+from _against import EQUILIBRIUM, TECHNOLOGY, plain, row, told
 from rich.table import Table
 from torch import nn
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--chips", type=int, default=10)
     parser.add_argument("--json", type=Path, help="write rows here, and do only those that it does not hold")
     arguments = parser.parse_args()
-    rows = kept(arguments.json)
+    rows = _harness.rows_of(arguments.json)
     splits = [name for split in arguments.splits for name in (SPEAKERS if split == EACH else (split,))]
     for split in dict.fromkeys(splits):
         task = SpokenDigits(None if split == OFFICIAL else split)

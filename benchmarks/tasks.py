@@ -31,10 +31,10 @@ from typing import Any
 
 import torch
 from _chips import ends, scores_on_chips, settling_second
-from _harness import show, table, write
+from _harness import rows_of, show, table, write
 from _sets import MODELS, SETS, Set
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from equilog.baselines.matching import parameter_count
 from equilog.cost import estimate, load_target, module_work
@@ -46,9 +46,10 @@ from equilog.objective import Objective
 from equilog.pipeline import UNSEEN_CHIPS, mean_score
 from equilog.pipeline.measured import predictor
 from equilog.tasks import Data
+from equilog.tasks.measures import shaken
 from equilog.training import fit
 
-DAY_SECOND, NOISE, SETTLED, LONGEST_TAU = 86400.0, 0.01, 16, 400
+DAY_SECOND, SETTLED, LONGEST_TAU = 86400.0, 16, 400
 Row = dict[str, Any]
 
 
@@ -95,7 +96,7 @@ def measured(each: Set, network: nn.Module, data: Data, spec: Spec, chips: int, 
         "score": objective.score_name, "higher_is_better": objective.higher_is_better,
         "parameters": parameter_count(network), "ideal": score,
         "sample_second": (time.perf_counter() - begin) / len(x),
-        "noisy": None if each.tokens else mean_score(network, shaken(data), y, objective),
+        "noisy": None if each.tokens else mean_score(network, shaken(data).to(x), y, objective),
         "measures": told(each, predictor(network), data, ideal=True),
     }  # fmt: skip
     if not isinstance(network, HybridDEQ):
@@ -109,12 +110,6 @@ def measured(each: Set, network: nn.Module, data: Data, spec: Spec, chips: int, 
 def told(each: Set, predict: Any, data: Data, *, ideal: bool) -> dict[str, float | None]:
     """Return what the task measures besides its score."""
     return {m.name: m.value for m in each.task.measures(predict, data, ideal=ideal)}
-
-
-def shaken(data: Data) -> Tensor:
-    """Return test inputs with noise."""
-    noise = torch.randn(data.test_x.shape, generator=torch.Generator().manual_seed(7))
-    return data.test_x + NOISE * data.train_x.std(0) * noise
 
 
 def on_chips(
@@ -193,7 +188,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write rows here; rows of other tasks, models and seeds stay")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    spec, rows = load_spec(args.hardware), former(args)
+    spec, rows = load_spec(args.hardware), rows_of(args.json)
     wanted = [(SETS[t], m, s) for t in args.tasks for s in args.seeds for m in args.models or SETS[t].models]
     data: dict[str, Data] = {}
     for number, (each, model, seed) in enumerate(wanted, 1):
@@ -217,14 +212,6 @@ def main() -> None:
 def key(row: Row) -> tuple[Any, ...]:
     """Return what a row is of."""
     return row["task"], row["model"], row["seed"]
-
-
-def former(args: argparse.Namespace) -> list[Row]:
-    """Return the rows that the file holds."""
-    if args.json is None or not args.json.is_file():
-        return []
-    rows: list[Row] = json.loads(args.json.read_text(encoding="utf-8"))["rows"]
-    return rows
 
 
 if __name__ == "__main__":

@@ -73,6 +73,13 @@ class Picture:
     draw: Callable[[Figure], None]
 
 
+def shaken(data: Data, noise: float = 0.01) -> Tensor:
+    """Return the test inputs with noise, float64, always the same: `noise` as :func:`noisy_error` has it."""
+    draw = torch.Generator().manual_seed(_NOISE_SEED)
+    drawn = torch.randn(data.test_x.shape, dtype=torch.float64, generator=draw)
+    return data.test_x.double() + noise * data.train_x.double().std(0) * drawn
+
+
 @torch.no_grad()
 def noisy_error(predict: Predict, data: Data, noise: float = 0.01) -> Measure:
     """Return the mean relative error on test samples whose inputs are noisy.
@@ -82,12 +89,9 @@ def noisy_error(predict: Predict, data: Data, noise: float = 0.01) -> Measure:
         data: its test samples are used.
         noise: standard deviation, in units of each input's own over the training samples.
     """
-    spread = data.train_x.double().std(0)
-    draw = torch.Generator().manual_seed(_NOISE_SEED)
-    shaken = data.test_x.double() + noise * spread * torch.randn(data.test_x.shape, dtype=torch.float64, generator=draw)
     return Measure(
         name=f"error, inputs {100 * noise:g} % noisy",
-        value=relative_error(predict(shaken), data.test_y),
+        value=relative_error(predict(shaken(data, noise)), data.test_y),
         note="mean of ‖ŷ − y‖/‖y‖; noise in units of each input's standard deviation",
     )
 

@@ -34,9 +34,10 @@ def noise_injection(epochs: int) -> Stages:
     }
 
 
-def ideal_then_twin(epochs: int) -> Stages:
-    """Return half of the epochs ideal, half on changing chips."""
-    return {"ideal": Stage(epochs=epochs - epochs // 2), "twin": Stage(epochs=epochs // 2, twin=True)}
+def ideal_then_twin(epochs: int, share: float = 0.5) -> Stages:
+    """Return the epochs ideal but for the last, a share of them, on changing chips."""
+    twin = int(share * epochs)
+    return {"ideal": Stage(epochs=epochs - twin), "twin": Stage(epochs=twin, twin=True)}
 
 
 def full(epochs: int) -> Stages:

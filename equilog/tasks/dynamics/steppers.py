@@ -6,8 +6,7 @@ from equilog.tasks.dynamics import systems
 from equilog.tasks.dynamics.stepper import Stepper
 from equilog.tasks.task import ModelConfig
 from equilog.training.config import TrainConfig
-from equilog.training.curriculum import Stages, ideal
-from equilog.training.stage import Stage
+from equilog.training.curriculum import Stages, ideal, ideal_then_twin
 
 
 def _training(stages: Stages) -> TrainConfig:
@@ -16,7 +15,7 @@ def _training(stages: Stages) -> TrainConfig:
 
 
 # A quarter of the epochs, on chips, takes about as long as the rest.
-_OSCILLATOR = _training({"ideal": Stage(epochs=150), "twin": Stage(epochs=50, twin=True)})
+_OSCILLATOR = _training(ideal_then_twin(200, share=0.25))
 # Chips lose a chaotic trajectory within half a Lyapunov time however the model was trained, and meeting them in
 # training costs the ideal one three of its four: see docs/dynamics.md.
 _FORECAST = _training(ideal(200))

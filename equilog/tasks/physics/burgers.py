@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from equilog.model import HybridDEQ
 from equilog.priors import Field, Grid, Law, LinearLaw, heat_step, implicit_step, periodic
@@ -25,11 +25,11 @@ from equilog.tasks.physics.burgers_flow import (
     pseudo_spectral,
     smooth_states,
 )
-from equilog.tasks.physics.offers import WithFlux, biased
+from equilog.tasks.physics.offers import WithFlux, offered
 from equilog.tasks.solved import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
-from equilog.training.stage import Stage
+from equilog.training.curriculum import ideal_then_twin
 
 STEP_SECOND = 0.25
 BIAS = 0.5
@@ -108,7 +108,7 @@ class Burgers(Computed):
     inputs, targets = staticmethod(ages), staticmethod(_step)
     model_defaults = ModelConfig(states=POINTS + 16, drives=2 * POINTS + 16, margin=0.3)
     train_defaults = TrainConfig(
-        stages={"ideal": Stage(epochs=60), "twin": Stage(epochs=20, twin=True)},
+        stages=ideal_then_twin(80, share=0.25),
         batch_size=64,
         learning_rate=0.01,
         weight_decay=0.0,
@@ -126,8 +126,7 @@ class Burgers(Computed):
         model = lawful_model(
             diffusion(), config, scale=LARGEST, input_scale=scale, shape=(POINTS,), damping=2.0, apart=True
         )
-        flux = WithFlux(LARGEST, LENGTH_METRE / POINTS)
-        return biased(HybridDEQ(nn.Sequential(flux, model.parameterize), model.cell, model.readout), BIAS)
+        return offered(model, WithFlux(LARGEST, LENGTH_METRE / POINTS), bias=BIAS)
 
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:

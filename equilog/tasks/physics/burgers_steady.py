@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from equilog.model import HybridDEQ
 from equilog.priors import Field, Grid, Law, LinearLaw, poisson
@@ -14,7 +14,7 @@ from equilog.tasks.beside import curves_beside
 from equilog.tasks.computed import Computed, seeded
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error
-from equilog.tasks.physics.offers import WithSources, biased
+from equilog.tasks.physics.offers import WithSources, offered
 from equilog.tasks.physics.steady_burgers_flow import (
     LARGEST_LINEAR,
     LENGTH_METRE,
@@ -30,7 +30,7 @@ from equilog.tasks.physics.steady_burgers_flow import (
 from equilog.tasks.solved import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
-from equilog.training.stage import Stage
+from equilog.training.curriculum import ideal_then_twin
 
 TRAIN_SAMPLES, TEST_SAMPLES = 2048, 256
 _DATA_SEEDS = 1, 2
@@ -111,7 +111,7 @@ class BurgersSteady(Computed):
     inputs, targets = staticmethod(forcings), staticmethod(velocities)
     model_defaults = ModelConfig(states=POINTS + 4, drives=PATTERNS + SOURCES + 4, margin=0.3)
     train_defaults = TrainConfig(
-        stages={"ideal": Stage(epochs=90), "twin": Stage(epochs=30, twin=True)},
+        stages=ideal_then_twin(120, share=0.25),
         batch_size=64,
         learning_rate=0.01,
         weight_decay=0.0,
@@ -129,11 +129,11 @@ class BurgersSteady(Computed):
             strongest, onto = torch.tensor(STRONGEST), _onto()
             scale = torch.cat([strongest, torch.full((SOURCES,), SOURCE_SIZE)])
             patterns = torch.cat([sines(centres(), PATTERNS), sines(centres(), SOURCES)], dim=1)
-        offered = WithSources(onto, strongest, MIXED, SOURCES, SOURCE_SIZE)
+        sources = WithSources(onto, strongest, MIXED, SOURCES, SOURCE_SIZE)
         model = lawful_model(
             viscous(), config, scale=FASTEST, input_scale=scale, patterns=patterns, damping=2.0, apart=True
         )
-        return biased(HybridDEQ(nn.Sequential(offered, model.parameterize), model.cell, model.readout), BIAS)
+        return offered(model, sources, bias=BIAS)
 
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:

@@ -15,11 +15,11 @@ from equilog.tasks.computed import Computed
 from equilog.tasks.lawful import lawful_model
 from equilog.tasks.measures import Measure, Picture, SolverAnswer, consistency, noisy_error
 from equilog.tasks.physics.media import DEVIATION, FINER, SIDE, grid, media, pressure, pressures, waves
-from equilog.tasks.physics.offers import WithSources, biased
+from equilog.tasks.physics.offers import WithSources, offered
 from equilog.tasks.solved import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
-from equilog.training.stage import Stage
+from equilog.training.curriculum import ideal_then_twin
 
 TRAIN_SAMPLES, TEST_SAMPLES = 2048, 256
 _DATA_SEEDS = 1, 2
@@ -63,7 +63,7 @@ class Darcy(Computed):
     inputs, targets = staticmethod(media), staticmethod(pressures)
     model_defaults = ModelConfig(states=CELLS + 4, drives=AMPLITUDES + CELLS + 4, margin=0.3)
     train_defaults = TrainConfig(
-        stages={"ideal": Stage(epochs=45), "twin": Stage(epochs=15, twin=True)},
+        stages=ideal_then_twin(60, share=0.25),
         batch_size=64,
         learning_rate=0.01,
         weight_decay=0.0,
@@ -83,12 +83,11 @@ class Darcy(Computed):
             scale = torch.cat([strongest, torch.full((CELLS,), SOURCE_SIZE)])
             # Amplitudes are drives for hidden states; no law has them as they are.
             patterns = nn.functional.pad(torch.eye(CELLS, dtype=torch.float64), (AMPLITUDES, 0))
-        offered = WithSources(onto, strongest, MIXED, CELLS, SOURCE_SIZE)
+        sources = WithSources(onto, strongest, MIXED, CELLS, SOURCE_SIZE)
         model = lawful_model(
             mean_medium(), config, scale=HIGHEST, input_scale=scale, patterns=patterns, damping=DAMPING, apart=True
         )
-        encoder = nn.Sequential(Logarithm(), offered, model.parameterize)
-        return biased(HybridDEQ(encoder, model.cell, model.readout), BIAS)
+        return offered(model, Logarithm(), sources, bias=BIAS)
 
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:

@@ -22,7 +22,7 @@ from equilog.tasks.physics.simulated import operating_point
 from equilog.tasks.solved import one_by_one
 from equilog.tasks.task import Data, ModelConfig, Predict
 from equilog.training.config import TrainConfig
-from equilog.training.stage import Stage
+from equilog.training.curriculum import ideal_then_twin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -200,7 +200,7 @@ class DcCircuits(Computed):
     inputs, targets = staticmethod(inputs), staticmethod(operating_points)
     model_defaults = ModelConfig(states=8 + 16, drives=13 + 24, margin=0.3)
     train_defaults = TrainConfig(
-        stages={"ideal": Stage(epochs=36), "twin": Stage(epochs=12, twin=True)},
+        stages=ideal_then_twin(48, share=0.25),
         batch_size=64, learning_rate=0.02, weight_decay=0.0,
     )  # fmt: skip
     verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 50, "settle_samples": 1, "chain_samples": 0}

@@ -75,12 +75,13 @@ class WithSources(nn.Module):
         return torch.cat([c, q], dim=1)
 
 
-def biased(model: HybridDEQ, size: float) -> HybridDEQ:
-    """Give the learnt biases of a model's cell a random start, evenly in ±size, and return it.
+def offered(model: HybridDEQ, *first: nn.Module, bias: float) -> HybridDEQ:
+    """Put modules in front of a model's parameterization, give its cell's learnt biases a random start, and return it.
 
-    Without, every hidden neuron is an odd function of its drives, and so is all that they
+    They start evenly in ±`bias`. Without, every hidden neuron is an odd function of its drives, and so is all that they
     tell the law: biases of zero have no gradient towards anything even. A law's own states that are apart have none.
     """
     with torch.no_grad():
-        model.cell.bias.uniform_(-size, size)
+        model.cell.bias.uniform_(-bias, bias)
+    model.parameterize = nn.Sequential(*first, model.parameterize)
     return model
