@@ -53,16 +53,18 @@ DAY_SECOND, SETTLED, LONGEST_TAU = 86400.0, 16, 400
 Row = dict[str, Any]
 
 
-def trained(each: Set, model: str, seed: int, data: Data, spec: Spec, place: Path, *, train: bool) -> nn.Module | None:
-    """Return a trained network, from its folder or, if asked for, trained now; None if there is none."""
+def trained(
+    each: Set, model: str, seed: int, data: Data, spec: Spec, place: Path, precision: str | None
+) -> nn.Module | None:
+    """Return a trained network, from its folder or trained now in a precision; None if there is neither."""
     torch.manual_seed(seed)
     network = each.built(model)
     if (place / "model.safetensors").is_file():
         network.load_state_dict(load_file(place / "model.safetensors"))
         return network
-    if not train:
+    if precision is None:
         return None
-    config = each.training(model)
+    config = each.training(model).model_copy(update={"precision": precision})
     begin, before = time.perf_counter(), _spent(place)
     try:
         rows = fit(
@@ -181,6 +183,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
     parser.add_argument("--checkpoints", type=Path, default=Path("runs/tasks"))
     parser.add_argument("--train", action="store_true", help="train what has no checkpoint")
+    parser.add_argument(
+        "--precision", default="float32", choices=["float32", "bfloat16"], help="of what --train trains"
+    )
     parser.add_argument("--hardware", default="rram")
     parser.add_argument("--target", default="edge-npu-fp16")
     parser.add_argument("--chips", type=int, default=20)
@@ -196,7 +201,7 @@ def main() -> None:
         if each.name not in data:
             data = {each.name: each.load(args.data)}  # one set at a time is enough to hold
         place = args.checkpoints / each.name.replace(" ", "-") / f"{model.replace(' ', '-')}-{seed}"
-        network = trained(each, model, seed, data[each.name], spec, place, train=args.train)
+        network = trained(each, model, seed, data[each.name], spec, place, args.precision if args.train else None)
         if network is None:
             print(f"{place} holds no trained network: left out; --train trains it", file=sys.stderr)
             continue

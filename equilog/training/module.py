@@ -127,17 +127,26 @@ class CurriculumModule(lightning.LightningModule):
         """
         model = self.model
         if not stage.twin:
-            return model(x), {}
+            with self._ends():
+                return _whole(model(x)), {}
         assert isinstance(model, HybridDEQ)  # fit has looked
         chip, conditions = self.encounters.at(stage, (of_stage + 1) / (stage.epochs * self.batches), step)
         # A chip is met once: what resistive wires do to it is not worth solving exactly.
         layer = model.program(chip, conditions, wires="first-order")
-        state = model.on_chip(model.parameterize(x), layer)
-        output = model.readout(read(state, noise_generator(self.seed, step) if stage.thermal_noise else None))
+        with self._ends():
+            drive = model.parameterize(x)
+        state = model.on_chip(drive, layer)
+        settled = read(state, noise_generator(self.seed, step) if stage.thermal_noise else None)
+        with self._ends():
+            output = _whole(model.readout(settled))
         if of_stage % stage.losses_every:
             return output, {}
         asked = [name for name, weight in stage.losses.items() if weight]
         return output, {name: self.losses[name](state, loss_generator(self.seed, step)) for name in asked}
+
+    def _ends(self) -> torch.autocast:
+        """Return what the digital ends are computed under; equilibria and regularisers are not."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     def _count(self, share: Share, means: dict[str, float], of: str = "samples") -> None:
         sums = self._sums
@@ -222,6 +231,10 @@ class CurriculumModule(lightning.LightningModule):
         names = parameters_not_finite(self.model, lambda p: p)
         if names:
             raise NotFiniteError(f"{self._where(index)}: {symptom}; inf or nan in parameter {', '.join(names)}")
+
+
+def _whole(output: Tensor) -> Tensor:
+    return output.float() if output.dtype is torch.bfloat16 else output
 
 
 def _leave() -> None:

@@ -1,10 +1,13 @@
 """Stage after stage, a new chip at every step; reproducible, and told row by row."""
 
+import math
+
 import pytest
 import torch
 from builders import stages, tiny_data, tiny_model
 
 from equilog.hardware import Chip, load_spec
+from equilog.model import HybridDEQ
 from equilog.names import UserError
 from equilog.training import CURRICULA, Stage, TrainConfig, curriculum, fit
 from equilog.training.curriculum import full, stretched
@@ -270,6 +273,29 @@ def test_autocast_reaches_the_ends_but_not_the_equilibrium(chip):
         output = model(x, on)
     assert output.dtype is torch.bfloat16
     torch.testing.assert_close(output.float(), model(x, on), rtol=0.05, atol=0.05)
+
+
+def test_bfloat16_trains_the_ends_alone(monkeypatch):
+    seen, solved = set(), set()
+    real = HybridDEQ.on_chip
+
+    def listen(self, drive, chip):
+        state = real(self, drive, chip)
+        seen.add(drive.dtype)
+        solved.add(state.p.dtype)
+        return state
+
+    monkeypatch.setattr(HybridDEQ, "on_chip", listen)
+    _, single = train(CONFIG)
+    assert seen == {torch.float32}
+    seen.clear()
+    history, half = train(CONFIG.model_copy(update={"precision": "bfloat16"}))
+    assert (seen, solved) == ({torch.bfloat16}, {torch.float32})
+    assert all(p.dtype is torch.float32 for p in half)
+    assert all(math.isfinite(row["loss"]) for row in history)
+    for one, other in zip(single, half):
+        assert not torch.equal(one, other)
+        torch.testing.assert_close(one, other, rtol=0.1, atol=0.05)
 
 
 def test_regularisers_at_every_third_step_weigh_three_times_as_much(monkeypatch):

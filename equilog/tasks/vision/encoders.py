@@ -152,9 +152,23 @@ def multiscale_encoder(
     return nn.Sequential(Standardise(mean, std), stages, Maps(widths[-1], scales), nn.Tanh())
 
 
+class GroupNorm(nn.GroupNorm):
+    """The same as torch's, several times faster in bfloat16 on the CPU.
+
+    There torch's gradient for channels that lie last takes seven times as long as for channels that lie first, more
+    than two copies of the whole do.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised ``(batch, channels, …)``."""
+        if x.dtype is not torch.bfloat16 or x.dim() != 4:
+            return super().forward(x)
+        return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
+
+
 def group_norm(channels: int) -> nn.GroupNorm:
     """Return normalisation over groups of 8 channels, or as many as divide both."""
-    return nn.GroupNorm(channels // math.gcd(channels, GROUP), channels)
+    return GroupNorm(channels // math.gcd(channels, GROUP), channels)
 
 
 def _shortcut(channels: int, width: int, stride: int) -> nn.Module:

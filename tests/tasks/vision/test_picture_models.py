@@ -89,6 +89,21 @@ def test_groups_divide_every_width(channels: int, groups: int) -> None:
     assert group_norm(channels).num_groups == groups
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_groups_are_normalised_as_torch_does_wherever_channels_lie(dtype: torch.dtype) -> None:
+    ours = group_norm(16)
+    theirs = torch.nn.GroupNorm(ours.num_groups, 16)
+    x = torch.randn(2, 16, 6, 5, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    results = []
+    for norm in (ours, theirs):
+        given = x.clone().requires_grad_()
+        y = norm.to(dtype)(given)
+        assert y.is_contiguous(memory_format=torch.channels_last)
+        (y.float() ** 3).sum().backward()
+        results.append((y, given.grad))
+    torch.testing.assert_close(*results, rtol=0.02, atol=0.05)
+
+
 def test_stages_halve_the_resolution() -> None:
     assert residual_stages(1, (4, 6, 8), blocks=2)(torch.rand(2, 1, 16, 12)).shape == (2, 8, 4, 3)
     assert resnet_encoder((0.5,), (0.2,), (4, 6), 7)(torch.rand(2, 1, 16, 12)).shape == (2, 7)
