@@ -16,6 +16,7 @@ from equilog.baselines.feedforward import without_feedback
 from equilog.baselines.grid import grid_convolution
 from equilog.baselines.language import CausalTransformer
 from equilog.baselines.matching import count_of, matched
+from equilog.baselines.nlinear import NLinear
 from equilog.baselines.patchtst import PatchTST
 from equilog.baselines.resnet import matched_resnet
 from equilog.tasks import Data, Task, get_task
@@ -42,10 +43,12 @@ class Rival:
     Attributes:
         make: ``(task, parameters) -> network``, as many parameters or of its authors' sizes.
         learning_rate: at its peak; the task's unless given.
+        solve: ``(network, data)``, for one that is solved for instead of trained.
     """
 
     make: Callable[[Any, int], nn.Module]
     learning_rate: float | None = None
+    solve: Callable[[Any, Data], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,11 @@ class Set:
         rate = config.learning_rate if rival is None or rival.learning_rate is None else rival.learning_rate
         return config.model_copy(update={"stages": ideal(config.epochs), "learning_rate": rate})
 
+    def solves(self, model: str) -> Callable[[Any, Data], None] | None:
+        """Return how a network is solved for, None for one that is trained."""
+        rival = self.others.get(model)
+        return None if rival is None else rival.solve
+
     def built(self, model: str) -> nn.Module:
         """Return an untrained network; raises ``SystemExit`` for a model that the task does not have."""
         task = self.task
@@ -118,6 +126,16 @@ def dlinear(task: Forecasting, _parameters: int) -> nn.Module:
     return ChangeOf(DLinear(task.look_back, task.horizon))
 
 
+def nlinear(task: Forecasting, _parameters: int) -> nn.Module:
+    """Return a linear map of the whole window."""
+    return NLinear(task.look_back, task.horizon)
+
+
+def least_squares(network: NLinear, data: Data) -> None:
+    """Solve for the map."""
+    network.solve_(data.train_x, data.train_y)
+
+
 def patchtst(task: Forecasting, _parameters: int) -> nn.Module:
     """Return PatchTST of its authors' sizes for ETTh1."""
     return ChangeOf(PatchTST(task.look_back, task.horizon))
@@ -135,7 +153,11 @@ def transformer(task: Language, parameters: int) -> nn.Module:
 
 CONVOLUTION = {"convolution": Rival(convolution)}
 RESNET = {"ResNet": Rival(resnet)}
-FORECASTS = {"DLinear": Rival(dlinear), "PatchTST": Rival(patchtst, 1e-3)}
+FORECASTS = {
+    "DLinear": Rival(dlinear),
+    "PatchTST": Rival(patchtst, 1e-3),
+    "NLinear": Rival(nlinear, solve=least_squares),
+}
 CNN = {"audio CNN": Rival(audio_cnn)}
 TRANSFORMER = {"Transformer": Rival(transformer)}
 

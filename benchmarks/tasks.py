@@ -67,10 +67,14 @@ def trained(
     config = each.training(model).model_copy(update={"precision": precision})
     begin, before = time.perf_counter(), _spent(place)
     try:
-        rows = fit(
-            network, data.train_x, data.train_y, spec, config, seed=seed,
-            objective=each.task.objective(data, config), augment=each.task.augment, state=place / "state",
-        )  # fmt: skip
+        rows = []
+        if (solve := each.solves(model)) is not None:
+            solve(network, data)
+        else:
+            rows = fit(
+                network, data.train_x, data.train_y, spec, config, seed=seed,
+                objective=each.task.objective(data, config), augment=each.task.augment, state=place / "state",
+            )  # fmt: skip
     finally:
         place.mkdir(parents=True, exist_ok=True)
         said = {"second": before + time.perf_counter() - begin, "threads": torch.get_num_threads()}

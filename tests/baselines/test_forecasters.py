@@ -9,6 +9,7 @@ import torch
 
 from equilog.baselines.dlinear import DLinear
 from equilog.baselines.matching import count_of, matched, parameter_count
+from equilog.baselines.nlinear import NLinear
 from equilog.baselines.patchtst import PatchTST
 from equilog.hardware import load_spec
 from equilog.names import UserError
@@ -32,6 +33,22 @@ def test_dlinear_begins_at_the_mean_of_the_window() -> None:
     assert parameter_count(network) == 2 * (336 + 1) * 96
     bias = network.trend.bias + network.season.bias
     torch.testing.assert_close(network(x), x.mean(1, keepdim=True) + bias)
+
+
+def test_nlinear_is_the_least_squares_map_of_changes() -> None:
+    series = torch.randn(80, 2, generator=torch.Generator().manual_seed(3)).cumsum(0)
+    x, y = windows(series, 6, 4)
+    network = NLinear(6, 4)
+    network.solve_(x, y, ridge=1e-9)
+    changes = y[:, 1:] - y[:, :1]
+    wanted = torch.linalg.lstsq((x - x[:, -1:])[:, :-1], changes).solution
+    torch.testing.assert_close(network(x), (x - x[:, -1:])[:, :-1] @ wanted, rtol=1e-3, atol=1e-3)
+    loss = ForecastError().loss
+    free = float(loss(network(x), y).detach())
+    network.solve_(x, y)
+    assert free < float(loss(network(x), y).detach()) < float(changes.square().mean())
+    with pytest.raises(ValueError, match=r"targets \(142, 4\): expected above 0, and \(samples, 5\)"):
+        network.solve_(x, y[:, 1:])
 
 
 def test_dlinear_learns_a_season_by_heart() -> None:

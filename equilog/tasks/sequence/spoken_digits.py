@@ -41,7 +41,7 @@ class SpokenDigits(SpokenWords):
     split = "official: recordings 0 to 4 of each digit and speaker test, 5 to 49 train"
     caveat = (
         "the official split shares its six speakers: see leave-one-speaker-out as well, "
-        "SpokenDigits(held_out=…) and benchmarks/spoken_digits.py"
+        "SpokenDigits(held_out=…) and benchmarks/tasks.py"
     )
     words = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     train_defaults = TrainConfig(stages=ideal_then_twin(24), batch_size=64, learning_rate=0.004, weight_decay=0.02)
