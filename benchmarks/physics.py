@@ -10,7 +10,8 @@ to as many parameters, for as many epochs. Errors are those of the task's score 
 inputs, and the mean over unseen chips. Where the law alone is the answer nothing of it is trained, and the others train
 as the task says for a model without it. The trusted solver's row has its own time and operations a sample.
 
-Rows are written as they are done; a second call with the same `--json` does only those that are missing.
+Rows are written as they are done; a second call with the same `--json` does only those that are missing. A model that
+cannot be trained or measured has a row that says why.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ TECHNOLOGY, TARGET, CHIPS, TESTED, SETTLED, LONGEST_TAU = "rram", "edge-npu-fp16
 PI, WITHOUT, DIGITAL, PLAIN, OPERATOR, SOLVER = "PI-DEQ", "without law", "digital DEQ", "MLP", "operator", "solver"
 MODELS = (PI, WITHOUT, DIGITAL, PLAIN, OPERATOR)
 SHARES = (1.0, 0.1)
+FAILED = "failed"
+"""why there are no figures"""
 
 
 def tasks_of_physics() -> list[str]:
@@ -216,14 +219,16 @@ def table(rows: list[dict[str, Any]]) -> Table:
                 shown(mean_of(full, "inference_second")),
             )  # fmt: skip
         made.add_section()
-    made.caption = f"means over seeds; chips: {CHIPS} unseen ones of {TECHNOLOGY}; energy against {TARGET}"
+    made.caption = (
+        f"means over seeds, – where one gave none; chips: {CHIPS} unseen ones of {TECHNOLOGY}; energy against {TARGET}"
+    )
     return made
 
 
 def measures_table(rows: list[dict[str, Any]]) -> Table:
     """Return the tasks' own quantities: one row each, a column for every model."""
     made = Table("task", "quantity", "trusted", *MODELS, f"{PI} on a chip", f"{WITHOUT} on a chip")
-    full = [r for r in rows if r["share"] == 1.0 and r["model"] in MODELS]
+    full = [r for r in rows if r["share"] == 1.0 and r["model"] in MODELS and FAILED not in r]
     for name in dict.fromkeys(r["task"] for r in full):
         mine = [r for r in full if r["task"] == name]
         for quantity in dict.fromkeys(q for r in mine for q in [*r["measures"], *r.get("measures_twin", {})]):
@@ -263,23 +268,23 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
         waiting = {pool.submit(row, *each): each for each in wanted}
         for number, future in enumerate(as_completed(waiting), 1):
+            task, model, seed, share = waiting[future]
             try:
                 rows.append(future.result())
+                said = f"{rows[-1]['error_ideal']:.2e}, {rows[-1]['training_second']:.0f} s"
             except Exception as error:  # one model that fails is a row of the table, not the end of the others
-                print(f"{waiting[future]}: {type(error).__name__}: {error}", file=sys.stderr)
-                continue
-            r = rows[-1]
-            print(
-                f"{number}/{len(wanted)} {r['task']}, {r['called']}, seed {r['seed']}, {r['share']:.0%}: "
-                f"{r['error_ideal']:.2e}, {r['training_second']:.0f} s",
-                file=sys.stderr,
-            )
+                said = f"{type(error).__name__}: {error}"
+                rows.append({"task": task, "model": model, "called": model, "seed": seed, "share": share, FAILED: said})
+            print(f"{number}/{len(wanted)} {task}, {model}, seed {seed}, {share:.0%}: {said}", file=sys.stderr)
             save(rows, arguments)
     save(rows, arguments)
     rows = [r for r in rows if r["task"] in arguments.tasks]
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table(rows))
     console.print(measures_table(rows))
+    for r in rows:
+        if FAILED in r:
+            console.print(f"{r['task']}, {r['model']}, seed {r['seed']}, {r['share']:.0%} of the data: {r[FAILED]}")
 
 
 def save(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
