@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/digits-rram
+JOBS ?= 2
 
 .PHONY: help demo test lint bench bench-fashion bench-engine bench-twin bench-training bench-allocate bench-physics bench-tasks clean
 
 help:
 	@echo "make demo           train on digits, build one chip, settle it in ngspice, write the report"
-	@echo "make test           ruff, mypy and pytest"
+	@echo "make test           ruff, mypy and pytest; JOBS=2 test files side by side"
 	@echo "make bench          the figures quoted in README and docs (minutes)"
 	@echo "make bench-fashion  the same on Fashion-MNIST"
 	@echo "make bench-engine   the equilibrium engine against torchdeq (a quarter of an hour)"
@@ -36,7 +37,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed lint
 	scripts/system-packages.sh ngspice libngspice.so.0=libngspice0
 	-@scripts/system-packages.sh chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
