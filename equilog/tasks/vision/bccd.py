@@ -19,10 +19,10 @@ from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.tasks.vision import detector
 from equilog.tasks.vision.boxes import Annotated, read_pictures
 from equilog.tasks.vision.coco import CocoSplit, read_coco
-from equilog.tasks.vision.detection import Detection, flipped, mean_average_precision, padded
+from equilog.tasks.vision.detection import Detection, flipped, mean_average_precision, padded, zoomed_boxes
 from equilog.tasks.vision.encoders import grid_encoder
 from equilog.tasks.vision.grid_cell import GridCell, grid_channels
-from equilog.tasks.vision.images import coins, mirrored, random_light, unit_range
+from equilog.tasks.vision.images import coins, mirrored, random_light, unit_range, zoomed, zooms
 from equilog.tasks.vision.voc import read_boxes
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import ideal_then_twin
@@ -38,6 +38,7 @@ _NODES = GRID[0] * GRID[1]
 _RARE = 0.05
 """probability of an object that a location begins with"""
 WIDTHS = (16, 32, 64, 64)
+ZOOM, SHIFT = 1.25, 0.1
 _BATCH = 24
 
 
@@ -94,11 +95,13 @@ class Bccd(Task):
         return Detection(STRIDE)
 
     def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mirrored and turned over with their boxes, brighter or darker, with more or less contrast."""
+        """Mirrored, turned over and zoomed with their boxes, brighter or darker, with more or less contrast."""
         right, down = coins(len(x), generator), coins(len(x), generator)
         x = random_light(x, generator, brightness=0.1, contrast=0.2)
         x = mirrored(mirrored(x, right, dim=3), down, dim=2)
-        return x, flipped(flipped(y, right, 0, WIDTH), down, 1, HEIGHT)
+        y = flipped(flipped(y, right, 0, WIDTH), down, 1, HEIGHT)
+        zoom = zooms(len(x), generator, factor=ZOOM, shift=SHIFT)
+        return zoomed(x, zoom), zoomed_boxes(y, zoom, (HEIGHT, WIDTH))
 
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:

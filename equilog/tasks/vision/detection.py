@@ -16,6 +16,8 @@ from equilog.tasks.vision.detector import Found
 
 SURE = 0.3
 """score from which on an answer counts for F1"""
+LEFT = 0.5
+"""of an object within a picture, from which on it is to be found"""
 
 
 class Detection:
@@ -78,6 +80,29 @@ def flipped(y: Tensor, which: Tensor, axis: int, length: float) -> Tensor:
     turned = y.clone()
     turned[..., axis] = torch.where(there, length - y[..., axis] - y[..., axis + 2], y[..., axis])
     return turned
+
+
+def zoomed_boxes(y: Tensor, zoom: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return targets ``(n, most, 6)`` of pictures zoomed by :func:`equilog.tasks.vision.images.zoomed`.
+
+    Boxes are clipped to the picture. Of an object that less than half is left of nobody asks whether it is found.
+
+    Args:
+        y: as :func:`padded` gives them.
+        zoom: ``(n, 3)``, size over size before and shifts in units of the picture.
+        size: height and width, pixels.
+    """
+    extent = y.new_tensor(size[::-1])
+    low = (y[..., :2] - extent / 2) * zoom[:, None, :1] + extent * (0.5 + zoom[:, None, 1:])
+    whole = y[..., 2:4] * zoom[:, None, :1]
+    high = (low + whole).clamp(min=0).minimum(extent)
+    low = low.clamp(min=0).minimum(extent)
+    left = (high - low).prod(-1) / whole.prod(-1).clamp(min=1e-9)
+    there = y[..., 4] >= 0
+    label = torch.where(there & (left > 0), y[..., 4], -1.0)
+    crowd = torch.where(there & (left < LEFT), 1.0, y[..., 5])
+    moved = torch.cat([low, high - low, label[..., None], crowd[..., None]], dim=-1)
+    return torch.where(there[..., None], moved, y)
 
 
 def mean_average_precision(answers: list[Found], y: Tensor, classes: tuple[str, ...]) -> tuple[float, float] | None:

@@ -70,6 +70,34 @@ def crop_and_flip(x: Tensor, generator: torch.Generator, *, pad: int) -> Tensor:
     return wide[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
+def zooms(count: int, generator: torch.Generator, *, factor: float, shift: float) -> Tensor:
+    """Return how many pictures are to be looked at anew, ``(count, 3)``: size over size before, and shifts.
+
+    Args:
+        count: of pictures.
+        generator: source of randomness.
+        factor: largest change of size either way, evenly in the logarithm.
+        shift: largest shift to the right and down, in units of the picture.
+    """
+    draw = torch.rand(count, 3, generator=generator) * 2 - 1
+    return torch.cat([(math.log(factor) * draw[:, :1]).exp(), shift * draw[:, 1:]], dim=1)
+
+
+def zoomed(x: Tensor, zoom: Tensor, mode: str = "bilinear") -> Tensor:
+    """Return pictures ``(batch, channels, h, w)`` made larger about their centre, then shifted; borders go on outside.
+
+    Args:
+        x: pictures.
+        zoom: as :func:`zooms` draws.
+        mode: "bilinear", or "nearest" for classes.
+    """
+    theta = x.new_zeros(len(x), 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1 / zoom[:, 0]
+    theta[:, :, 2] = -2 * zoom[:, 1:] / zoom[:, :1]
+    grid = nn.functional.affine_grid(theta, list(x.shape), align_corners=False)
+    return nn.functional.grid_sample(x, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
 def coins(count: int, generator: torch.Generator) -> Tensor:
     """Return so many fair draws of True or False."""
     return torch.rand(count, generator=generator) < 0.5

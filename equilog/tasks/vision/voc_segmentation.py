@@ -17,7 +17,7 @@ from equilog.tasks.measures import Measure
 from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.tasks.vision.encoders import grid_encoder
 from equilog.tasks.vision.grid_cell import GridCell, grid_channels
-from equilog.tasks.vision.images import coins, mirrored, random_light, unit_range
+from equilog.tasks.vision.images import coins, mirrored, random_light, unit_range, zoomed, zooms
 from equilog.tasks.vision.segmentation import Segmentation, class_iou, confusion
 from equilog.tasks.vision.voc import CLASSES, VOID, read_masks
 from equilog.training.config import TrainConfig
@@ -30,6 +30,7 @@ HOW_TO_GET = f"get {HOME}{ARCHIVE} and name it, or a folder that holds it or its
 SIDE = 64
 GRID = 8
 WIDTHS = (16, 32, 64, 64)
+ZOOM, SHIFT = 1.4, 0.15
 _BATCH = 50
 
 
@@ -82,10 +83,12 @@ class VocSegmentation(Task):
         return Segmentation.balanced(data.train_y, len(CLASSES))
 
     def augment(self, x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mirrored with their masks, brighter or darker, with more or less contrast."""
+        """Mirrored and zoomed with their masks, brighter or darker, with more or less contrast."""
         mirror = coins(len(x), generator)
         lit = random_light(x, generator, brightness=0.2, contrast=0.3)
-        return mirrored(lit, mirror, dim=3), mirrored(y, mirror, dim=2)
+        x, y = mirrored(lit, mirror, dim=3), mirrored(y, mirror, dim=2)
+        zoom = zooms(len(x), generator, factor=ZOOM, shift=SHIFT)
+        return zoomed(x, zoom), zoomed(y[:, None].to(x), zoom, "nearest")[:, 0].to(y.dtype)
 
     @torch.no_grad()
     def measures(self, predict: Predict, data: Data, *, ideal: bool) -> list[Measure]:

@@ -13,6 +13,7 @@ from equilog.hardware import Chip, load_spec
 from equilog.names import UserError
 from equilog.objective import Classification
 from equilog.tasks import get_task
+from equilog.tasks.vision.detection import zoomed_boxes
 from equilog.tasks.vision.encoders import ResidualBlock, Standardise, group_norm, residual_stages, resnet_encoder
 from equilog.tasks.vision.images import crop_and_flip
 from equilog.training import TrainConfig, fit
@@ -150,27 +151,49 @@ def test_an_encoder_learns_together_with_the_equilibrium() -> None:
         assert float(Classification().score(model(x, Chip(load_spec("rram"), 7)), y)) > 90
 
 
-def test_masks_are_mirrored_with_their_pictures():
+def test_masks_are_mirrored_and_zoomed_with_their_pictures():
     task, y = get_task("voc-segmentation"), torch.zeros(16, 64, 64, dtype=torch.long)
-    y[:, 10:20, 5:30] = 3
+    y[:, 10:30, 5:30] = 3
     x = torch.where(y == 3, 0.9, 0.1)[:, None].expand(-1, 3, -1, -1).contiguous()
     varied, masks = task.augment(x, y, generator(0))
-    sides = {bool((m == y[0]).all()) for m in masks}
-    assert sides == {True, False}  # some are mirrored, some are not
+    assert masks.dtype == y.dtype
+    assert {int(m) for m in masks.unique()} == {0, 3}
+    assert len({int((m == 3).sum()) for m in masks}) > 8  # smaller and larger
+    centres = [float((m == 3).nonzero()[:, 1].double().mean()) for m in masks]
+    assert min(centres) < 25  # some are mirrored, some are not
+    assert max(centres) > 39
     for picture, mask in zip(varied, masks):
-        inside, outside = picture[0][mask == 3], picture[0][mask == 0]
+        inside, outside = picture[0][eroded(mask == 3)], picture[0][eroded(mask == 0)]
         assert inside.min() > outside.max()
 
 
-def test_boxes_are_mirrored_and_turned_over_with_their_pictures():
+def eroded(mask: torch.Tensor) -> torch.Tensor:
+    """Return the pixels all of whose neighbours are in the mask: those between are mixtures."""
+    around = torch.nn.functional.max_pool2d((~mask)[None].float(), 3, stride=1, padding=1)
+    return around[0] == 0
+
+
+def test_boxes_go_with_their_pictures_whatever_is_done_to_them():
     task = get_task("bccd")
     x, y = torch.full((32, 3, 96, 128), 0.2), torch.zeros(32, 2, 6)
-    x[:, :, 10:30, 20:50] = 0.8
-    y[:, 0], y[:, 1, 4] = torch.tensor([20.0, 10.0, 30.0, 20.0, 1.0, 0.0]), -1
+    x[:, :, 20:60, 30:80] = 0.8
+    y[:, 0], y[:, 1, 4] = torch.tensor([30.0, 20.0, 50.0, 40.0, 1.0, 0.0]), -1
     varied, boxes = task.augment(x, y, generator(0))
     assert torch.equal(boxes[:, 1], y[:, 1])  # a place that is not taken
-    assert len({tuple(b[0].tolist()) for b in boxes}) == 4
-    for picture, (left, top, width, height, *_) in zip(varied, boxes[:, 0].int().tolist()):
+    assert len({tuple(b[0].tolist()) for b in boxes}) == 32
+    assert boxes[:, 0, 2].min() < 44
+    assert boxes[:, 0, 2].max() > 56
+    for picture, (left, top, width, height, *_) in zip(varied, boxes[:, 0].tolist()):
         inside = torch.zeros(96, 128, dtype=torch.bool)
-        inside[top : top + height, left : left + width] = True
-        assert picture[0][inside].min() > picture[0][~inside].max()
+        inside[round(top) : round(top + height), round(left) : round(left + width)] = True
+        assert picture[0][eroded(inside)].min() > picture[0][eroded(~inside)].max()
+
+
+def test_a_box_that_leaves_its_picture_is_clipped_then_ignored_then_gone():
+    y = torch.tensor([[[80.0, 40.0, 40.0, 20.0, 1.0, 0.0]]]).expand(4, -1, -1)
+    zoom = torch.tensor([[1.0, 0.125, 0.0], [1.0, 0.25, 0.0], [1.0, 0.5, 0.0], [2.0, 0.0, 0.0]])
+    moved = zoomed_boxes(y, zoom, (96, 128))[:, 0]
+    assert moved[0].tolist() == [96, 40, 32, 20, 1, 0]
+    assert moved[1].tolist() == [112, 40, 16, 20, 1, 1]  # 16 of 40 pixels: nobody asks for it
+    assert moved[2, 4] == -1
+    assert moved[3].tolist() == [96, 32, 32, 40, 1, 1]
