@@ -19,7 +19,7 @@ from equilog.tasks.task import Data, ModelConfig, Predict, Task
 from equilog.tasks.vision import detector
 from equilog.tasks.vision.boxes import Annotated, read_pictures
 from equilog.tasks.vision.coco import CocoSplit, read_coco
-from equilog.tasks.vision.detection import Detection, flipped, mean_average_precision, padded, zoomed_boxes
+from equilog.tasks.vision.detection import Detection, flipped, joined, mean_average_precision, padded, zoomed_boxes
 from equilog.tasks.vision.encoders import grid_encoder
 from equilog.tasks.vision.grid_cell import GridCell, grid_channels
 from equilog.tasks.vision.images import coins, mirrored, random_light, unit_range, zoomed, zooms
@@ -47,10 +47,10 @@ class Bccd(Task):
 
     name = "bccd"
     summary = f"BCCD, boxes of three kinds of blood cells, pictures resized to {HEIGHT}×{WIDTH}"
-    split = "the authors' lists: train trains (205 pictures), test tests (72); val (87) is not used"
+    split = "the authors' lists: train and, where there is one, val train (205 + 87 pictures), test tests (72)"
     caveat = "72 test pictures of few slides; not every cell of the pictures is annotated"
     model_defaults = ModelConfig(states=_NODES, drives=_NODES, margin=0.3)
-    train_defaults = TrainConfig(stages=ideal_then_twin(60), batch_size=16, learning_rate=0.004, weight_decay=0.02)
+    train_defaults = TrainConfig(stages=ideal_then_twin(160), batch_size=16, learning_rate=0.004, weight_decay=0.02)
     verify_defaults: ClassVar[dict[str, Any]] = {
         "rest_samples": 1,
         "settle_samples": 0,
@@ -64,7 +64,9 @@ class Bccd(Task):
             raise UserError(f"{self.name} is not downloaded by itself; {HOW_TO_GET}")
         store = open_store(folder, hint=HOW_TO_GET)
         skipped = Skipped(self.on_damage)
-        (train_x, train_y), (test_x, test_y) = (self._split(store, s, skipped) for s in ("train", "test"))
+        train = [self._split(store, s, skipped) for s in ("train", "val") if s == "train" or _file_of(store, s)]
+        test_x, test_y = self._split(store, "test", skipped)
+        train_x, train_y = torch.cat([x for x, _ in train]), joined([y for _, y in train])
         return Data(train_x, train_y, test_x, test_y, str(store.place), skipped.counts)
 
     def build(self, config: ModelConfig) -> HybridDEQ:
@@ -115,15 +117,20 @@ class Bccd(Task):
         return [Measure(name=n, value=v, better="higher", note=note) for n, v in zip(names, values)]
 
     def _split(self, store: Store, split: str, skipped: Skipped) -> tuple[Tensor, Tensor]:
-        name = store.ending(f"annotations/instances_{split}.json")
-        if name is not None:
-            items = _by_name(read_coco(store, name, skipped), store.where(name))
-        elif store.ending(f"ImageSets/Main/{split}.txt") is not None:
-            items = read_boxes(store, split, CLASSES, skipped)
-        else:
+        name = _file_of(store, split)
+        if name is None:
             raise UserError(f"{store.place} holds no list or annotations of split {split!r}; {HOW_TO_GET}")
+        if name.endswith(".json"):
+            items = _by_name(read_coco(store, name, skipped), store.where(name))
+        else:
+            items = read_boxes(store, split, CLASSES, skipped)
         images, kept = read_pictures(store, items, split, (HEIGHT, WIDTH), skipped)
         return unit_range(images), padded([items[k] for k in kept], (HEIGHT, WIDTH))
+
+
+def _file_of(store: Store, split: str) -> str | None:
+    """Return the file that a split's pictures are named in: COCO's annotations, or the authors' list."""
+    return store.ending(f"annotations/instances_{split}.json") or store.ending(f"ImageSets/Main/{split}.txt")
 
 
 def _by_name(split: CocoSplit, where: str) -> list[Annotated]:

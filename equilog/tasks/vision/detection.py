@@ -67,6 +67,13 @@ def padded(items: list[Annotated], size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(found)
 
 
+def joined(parts: list[Tensor]) -> Tensor:
+    """Return targets of several parts, each as :func:`padded` gives them, as one."""
+    most = max(part.shape[1] for part in parts)
+    no_object = torch.tensor([0.0, 0.0, 0.0, 0.0, -1.0, 0.0])
+    return torch.cat([torch.cat([p, no_object.expand(len(p), most - p.shape[1], 6)], dim=1) for p in parts])
+
+
 def flipped(y: Tensor, which: Tensor, axis: int, length: float) -> Tensor:
     """Return targets ``(n, most, 6)`` of pictures reversed along an axis, 0 across and 1 down.
 

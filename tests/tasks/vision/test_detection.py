@@ -177,25 +177,29 @@ def test_coco_agrees_on_right_answers_and_on_half_of_them() -> None:
 
 
 VOC_ROOT = "BCCD_Dataset/BCCD"
+SPLITS = {"train": (1, 2), "val": (4,), "test": (3,)}
+MORE = (4, 4)
+"""picture and category of an object more than in the others"""
 
 
 def voc_files() -> dict[str, bytes]:
     files = {}
-    for split, ids in (("train", (1, 2)), ("test", (3,))):
+    for split, ids in SPLITS.items():
         files[f"{VOC_ROOT}/ImageSets/Main/{split}.txt"] = "\n".join(f"b{k}" for k in ids).encode()
         for k in ids:
             files[f"{VOC_ROOT}/JPEGImages/b{k}.jpg"] = encoded(pixels(k, 48, 64), "JPEG")
-            files[f"{VOC_ROOT}/Annotations/b{k}.xml"] = voc_xml(
-                64, 48, [("RBC", (1, 1, 10, 20), 0), ("Platelets", (31, 21, 40, 30), 0)]
-            )
+            boxes = [("RBC", (1, 1, 10, 20), 0), ("Platelets", (31, 21, 40, 30), 0)]
+            more = [("WBC", (3, 3, 11, 11), 0)] if k == MORE[0] else []
+            files[f"{VOC_ROOT}/Annotations/b{k}.xml"] = voc_xml(64, 48, boxes + more)
     return files
 
 
 def coco_files() -> dict[str, bytes]:
     files, names = {}, {4: "WBC", 2: "RBC", 9: "Platelets"}
-    for split, ids in (("train", (1, 2)), ("test", (3,))):
+    for split, ids in SPLITS.items():
         images = [{"id": k, "file_name": f"b{k}.jpg", "width": 64, "height": 48} for k in ids]
-        rows = [(k, box, c) for k in ids for box, c in (([0, 0, 10, 20], 2), ([30, 20, 10, 10], 9))]
+        rows = [(k, box, c) for k in ids for box, c in (([0, 0, 10, 20], 2), ([30, 20, 10, 10], 9), ([2, 2, 9, 9], 4))]
+        rows = [row for row in rows if row[2] != MORE[1] or row[0] == MORE[0]]
         given = [{"id": n, "image_id": k, "category_id": c, "bbox": box} for n, (k, box, c) in enumerate(rows)]
         files[f"bccd/annotations/instances_{split}.json"] = coco(images, given, names)
         files |= {f"bccd/images/b{k}.jpg": encoded(pixels(k, 48, 64), "JPEG") for k in ids}
@@ -206,11 +210,18 @@ def test_both_forms_of_the_set_give_the_same(tmp_path: Path) -> None:
     task = get_task("bccd")
     a = task.load(in_folder(tmp_path / "voc", voc_files()))
     b = task.load(in_zip(tmp_path / "coco.zip", coco_files()))
-    assert a.train_x.shape == (2, 3, 96, 128)
+    assert a.train_x.shape == (3, 3, 96, 128)
     assert a.test_x.shape == (1, 3, 96, 128)
     for name in ("train_x", "train_y", "test_x", "test_y"):
         assert torch.equal(getattr(a, name), getattr(b, name)), name
-    assert a.train_y[0].tolist() == [[0, 0, 20, 40, 1, 0], [60, 40, 20, 20, 0, 0]]  # twice as large as in the file
+    two = [[0, 0, 20, 40, 1, 0], [60, 40, 20, 20, 0, 0]]  # twice as large as in the file
+    assert a.train_y[0].tolist() == [*two, [0, 0, 0, 0, -1, 0]]
+    assert a.train_y[2].tolist() == [*two, [4, 4, 18, 18, 2, 0]]  # of val
+
+
+def test_a_set_without_val_trains_on_train_alone(tmp_path: Path) -> None:
+    files = {name: content for name, content in voc_files().items() if not name.endswith("val.txt")}
+    assert len(get_task("bccd").load(in_folder(tmp_path / "voc", files)).train_x) == 2
 
 
 def test_skipped_boxes_are_counted_and_other_sets_refused(tmp_path: Path) -> None:
@@ -277,7 +288,7 @@ SHARED = Path("/work/shared/data/vision/bccd_coco.zip")
 @pytest.mark.skipif(not SHARED.is_file(), reason=f"needs {SHARED}, real data")
 def test_the_real_set_is_whole() -> None:
     data = get_task("bccd").load(SHARED)
-    assert (len(data.train_x), len(data.test_x)) == (205, 72)
+    assert (len(data.train_x), len(data.test_x)) == (292, 72)
     labels = data.train_y[..., 4]
     assert torch.bincount(labels[labels >= 0].long()).tolist() == [209, 2381, 214]
     which, _ = assigned(torch.zeros(205, 7, *SHAPE), data.train_y, STRIDE)
