@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -178,7 +179,15 @@ def test_the_task_reads_a_devkit_and_measures_mean_iou(data: Data) -> None:
     found = task.measures(right, data, ideal=True)
     assert found[0].value == 1
     share = float((data.test_y == 0).sum() / (data.test_y != VOID).sum())
-    assert found[1].value == pytest.approx(share / 2)  # one of two classes, at its share
+    assert [m.name for m in found[1::2]] == [
+        "mIoU of frequent classes",
+        "mIoU of frequent classes of background everywhere",
+    ]
+    assert found[1].value == 1
+    assert found[1].note.endswith("background, dog")
+    assert found[2].value == pytest.approx(share / 2)  # one of two classes, at its share
+    few = replace(data, train_y=torch.where(data.train_y == 12, 0, data.train_y))
+    assert task.measures(right, few, ideal=False)[1].note.endswith(": background")
 
 
 def test_the_model_runs_ideal_and_on_a_chip_and_other_sizes_are_refused() -> None:
