@@ -90,6 +90,21 @@ class FolderStore(Store):
         return (self.place / name).read_bytes()
 
 
+class FileStore(FolderStore):
+    """One file of a folder.
+
+    Args:
+        file: its path.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._name = file.name
+        super().__init__(file.parent)
+
+    def _names(self) -> Iterable[str]:
+        return (self._name,)
+
+
 class ZipStore(Store):
     """A zip archive."""
 
@@ -136,12 +151,13 @@ class TarStore(Store):
         return content
 
 
-def open_store(place: Path, archives: Iterable[str] = (), *, hint: str = "") -> Store:
-    """Return the files of a folder or an archive.
+def open_store(place: Path, archives: Iterable[str] = (), *, files: Iterable[str] = (), hint: str = "") -> Store:
+    """Return the files of a folder or an archive, or one file alone.
 
     Args:
-        place: a folder, a .zip, or a .tar, .tar.gz, …
+        place: a folder, a .zip, a .tar, .tar.gz, …, or one of `files`.
         archives: names of official archives; a folder that holds one stands for it.
+        files: names of files that the set is, each by itself.
         hint: how to get the data, added to the message if nothing is there.
 
     Raises:
@@ -154,6 +170,8 @@ def open_store(place: Path, archives: Iterable[str] = (), *, hint: str = "") -> 
         place = inner
     if not place.is_file():
         raise UserError(f"no folder or archive {place}{'; ' + hint if hint else ''}")
+    if place.name in files:
+        return FileStore(place)
     try:
         if zipfile.is_zipfile(place):
             return ZipStore(place)

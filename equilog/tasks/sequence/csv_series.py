@@ -86,9 +86,7 @@ def read_series(place: Path, names: Sequence[str], layout: Layout, skipped: Skip
 
 
 def _found(place: Path, names: Sequence[str], hint: str) -> tuple[str, bytes]:
-    if place.is_file() and place.name in names:
-        return str(place), place.read_bytes()
-    store = open_store(place, hint=hint)
+    store = open_store(place, files=names, hint=hint)
     for name in names:
         inner = store.ending(name)
         if inner is not None:

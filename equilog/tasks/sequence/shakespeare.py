@@ -46,8 +46,9 @@ class Shakespeare(Language):
     )
 
     def load(self, folder: Path | None = None) -> Data:
-        """Return the text from `folder`, as input.txt or tinyshakespeare.txt, or by a checksummed download."""
-        store = open_store(folder or download(self.name, DOWNLOAD, FILES, HOW_TO_GET), hint=HOW_TO_GET)
+        """Return the text, input.txt or tinyshakespeare.txt, or from a folder with it, or by a checksummed download."""
+        place = folder or download(self.name, DOWNLOAD, FILES, HOW_TO_GET)
+        store = open_store(place, files=NAMES, hint=HOW_TO_GET)
         where, content = content_of(store, NAMES, HOW_TO_GET)
         skipped = Skipped(self.on_damage)
         ids = ids_of(content, where, skipped)

@@ -72,6 +72,7 @@ def test_shakespeare_is_the_text(tmp_path: Path, name: str) -> None:
     assert len(text) - cut - len(asked) < 32
     assert data.train_x.dtype == torch.float32
     assert str(tmp_path) in data.source
+    assert torch.equal(load("shakespeare", tmp_path / name).train_x, data.train_x)  # the file by itself
 
 
 def test_the_alphabet_is_65_characters_in_order() -> None:
