@@ -65,7 +65,7 @@ def trained(
     if precision is None:
         return None
     config = each.training(model).model_copy(update={"precision": precision})
-    begin, before = time.perf_counter(), _spent(place)
+    begin, before = time.perf_counter(), _trained_how(place).get("second", 0.0)
     try:
         rows = []
         if (solve := each.solves(model)) is not None:
@@ -78,16 +78,17 @@ def trained(
     finally:
         place.mkdir(parents=True, exist_ok=True)
         said = {"second": before + time.perf_counter() - begin, "threads": torch.get_num_threads()}
+        said |= {"precision": precision}
         (place / "training.json").write_text(json.dumps(said))
     (place / "training.json").write_text(json.dumps(said | {"rows": rows}))
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, place / "model.safetensors")
     return network
 
 
-def _spent(place: Path) -> float:
-    """Return the seconds that an interrupted training took so far."""
+def _trained_how(place: Path) -> dict[str, Any]:
+    """Return seconds, threads and precision of a training, of one that was interrupted too; empty before the first."""
     told = place / "training.json"
-    return float(json.loads(told.read_text())["second"]) if told.is_file() else 0.0
+    return json.loads(told.read_text()) if told.is_file() else {}
 
 
 @torch.no_grad()
@@ -209,7 +210,8 @@ def main() -> None:
         if network is None:
             print(f"{place} holds no trained network: left out; --train trains it", file=sys.stderr)
             continue
-        row = {"task": each.name, "model": model, "seed": seed, "training_second": _spent(place)}
+        row = {"task": each.name, "model": model, "seed": seed}
+        row |= {f"training_{k}": v for k, v in _trained_how(place).items() if k != "rows"}
         rows = [r for r in rows if key(r) != key(row)]
         rows.append(row | measured(each, network, data[each.name], spec, args.chips, args.target))
         rows.sort(key=lambda r: (r["task"], r["seed"]))
