@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from equilog.cost import Span
 from equilog.devices import TwinDevice
 from equilog.hardware import Chip, Conditions, Spec
-from equilog.hardware.transient import Transient
+from equilog.hardware.transient import Transient, UnstableChipError
 from equilog.hardware.twin import dac
 from equilog.model import HybridDEQ, samples_at_once
 from equilog.objective import Objective
@@ -40,7 +42,7 @@ def scores_on_chips(
     chips: int,
     conditions: Conditions | None = None,
 ) -> list[float]:
-    """Return the mean score on each of so many chips that training never met."""
+    """Return the mean score on each of so many chips that training never met, nan for one that does not rest."""
     size = samples_at_once(model, BATCH)
     parts = [slice(k, k + size) for k in range(0, len(x), size)]
     drives = [model.parameterize(x[part]) for part in parts]  # the same for every chip
@@ -48,7 +50,11 @@ def scores_on_chips(
     for k in range(chips):
         device = TwinDevice(Chip(spec, UNSEEN_CHIPS + k), conditions)
         device.program(model.cell)
-        reads = (device.settle(drive).read.to(dtype) for drive in drives)
+        try:
+            reads = [device.settle(drive).read.to(dtype) for drive in drives]
+        except UnstableChipError:
+            found.append(math.nan)
+            continue
         found.append(sum(float(objective.score(model.readout(r), y[p])) for r, p in zip(reads, parts)) / len(x))
     return found
 

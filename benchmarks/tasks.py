@@ -13,7 +13,8 @@
 
 Trained networks are kept in `--checkpoints`, one folder each, and training goes on where it was interrupted. Every
 model is measured on the whole test set: ideal, with 1 % of noise on its inputs (of each input's own standard deviation;
-not for tokens), and, if it has an analog part, on unseen chips of `--hardware`, just programmed and a day old. Solver
+not for tokens), and, if it has an analog part, on unseen chips of `--hardware`, just programmed and a day old. Chips
+that do not stay at rest are counted and left out of means. Solver
 steps, settling, energy, power and area are those of a chip and a few samples; energy against `--target`, both with the
 digital ends. Networks without an analog part have a digital energy alone.
 """
@@ -126,10 +127,16 @@ def on_chips(
     x, y = data.test_x, data.test_y
     fresh = scores_on_chips(network, spec, x, y, objective, chips)
     aged = scores_on_chips(network, spec, x, y, objective, chips, Conditions(age_second=DAY_SECOND))
-    chip = Chip(spec, UNSEEN_CHIPS)
+    later = [score for score in aged if math.isfinite(score)]
+    resting = [k for k, score in enumerate(fresh) if math.isfinite(score)]
+    found: Row = {"unstable_chips": chips - len(resting)}
+    if not resting:
+        return found
+    chip = Chip(spec, UNSEEN_CHIPS + resting[0])
     worst = min if objective.higher_is_better else max
-    found: Row = {
-        "chips": statistics.fmean(fresh), "worst_chip": worst(fresh), "day_old": statistics.fmean(aged),
+    found |= {
+        "chips": statistics.fmean(fresh[k] for k in resting), "worst_chip": worst(fresh[k] for k in resting),
+        "day_old": statistics.fmean(later) if later else None,
         "measures_twin": told(each, predictor(network, chip), data, ideal=False),
     }  # fmt: skip
     settling = settling_second(network, chip, x[:SETTLED], half_code(spec), LONGEST_TAU)
@@ -162,16 +169,18 @@ def tables(rows: list[Row], title: str) -> list[Any]:
     names, scores, costs = ("task", "model"), [], []
     for task, model in dict.fromkeys((r["task"], r["model"]) for r in rows):
         mine = [r for r in rows if (r["task"], r["model"]) == (task, model)]
-        of = [mean_of(mine, key) for key in ("ideal", "chips", "worst_chip", "day_old", "noisy")]
+        of = [mean_of(mine, key) for key in ("ideal", "chips", "worst_chip", "unstable_chips", "day_old", "noisy")]
         scores.append([f"{task}: {mine[0]['score']}", model, mean_of(mine, "parameters"), *of, str(len(mine))])
         for name in mine[0]["measures"]:
             both = [mean_of(mine, key, name) for key in ("measures", "measures_twin")]
-            scores.append([f"  {name}", model, "", *both, "", "", "", ""])
+            scores.append([f"  {name}", model, "", *both, "", "", "", "", ""])
         spent = [mean_of(mine, key) for key in ("training_second", "sample_second", "steps", "settling_second")]
         taken = [mean_of(mine, key, 1) for key in ("joule_hybrid", "joule_digital", "chip_watt", "area_m2")]
         costs.append([task, model, *spent, *taken])
     return [
-        table(title, [*names, "parameters", "ideal", "chips", "worst", "a day old", "noisy", "seeds"], scores),
+        table(
+            title, [*names, "parameters", "ideal", "chips", "worst", "unstable", "a day old", "noisy", "seeds"], scores
+        ),
         table(
             "What it takes, typical values",
             [*names, "training, s", "s/sample", "steps", "settling, s", "hybrid J", "digital J", "chip W", "m²"],

@@ -1,5 +1,7 @@
 """What every test shares: one thread, fixed seeds, and a simulator that must be there."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -7,6 +9,8 @@ from hypothesis import HealthCheck, settings
 from equilog.circuit import Ngspice, NgspiceMissingError, find_ngspice
 
 torch.set_num_threads(1)
+# pytest-xdist sets it to its own terminal's width, which a console that is made on import would keep for good.
+os.environ.pop("COLUMNS", None)
 
 settings.register_profile(
     "equilog",
