@@ -153,6 +153,8 @@ def judged(task: Task, network: nn.Module, data: Data, objective: Objective, *, 
 def on_chips(task: Task, network: HybridDEQ, data: Data, objective: Objective) -> dict[str, Any]:
     spec, x, y = load_spec(TECHNOLOGY), data.test_x, data.test_y
     errors = scores_on_chips(network, spec, x, y, objective, CHIPS)
+    if not all(map(math.isfinite, errors)):  # a mean over the others would flatter
+        raise ValueError(f"{sum(map(math.isnan, errors))} of {CHIPS} chips do not stay at rest")
     chip = Chip(spec, UNSEEN_CHIPS)
     of_twin = task.measures(predictor(network, chip), data, ideal=False)
     settling = settling_second(network, chip, x[:SETTLED], half_code(spec), LONGEST_TAU)

@@ -14,9 +14,9 @@
 Trained networks are kept in `--checkpoints`, one folder each, and training goes on where it was interrupted. Every
 model is measured on the whole test set: ideal, with 1 % of noise on its inputs (of each input's own standard deviation;
 not for tokens), and, if it has an analog part, on unseen chips of `--hardware`, just programmed and a day old. Chips
-that do not stay at rest are counted and left out of means. Solver
-steps, settling, energy, power and area are those of a chip and a few samples; energy against `--target`, both with the
-digital ends. Networks without an analog part have a digital energy alone.
+that do not stay at rest are counted and left out of means. Solver steps, settling, energy, power and area are those of
+a chip and a few samples; energy against `--target`, both with the digital ends. Networks without an analog part have a
+digital energy alone.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def trained(
             )  # fmt: skip
     finally:
         place.mkdir(parents=True, exist_ok=True)
-        said = {"second": before + time.perf_counter() - begin, "threads": torch.get_num_threads()}
-        said |= {"precision": precision}
+        spent = before + time.perf_counter() - begin
+        said = {"second": spent, "threads": torch.get_num_threads(), "precision": precision}
         (place / "training.json").write_text(json.dumps(said))
     (place / "training.json").write_text(json.dumps(said | {"rows": rows}))
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, place / "model.safetensors")
