@@ -24,8 +24,7 @@ from equilog.tasks.sequence.forecasting import Forecasting
 from equilog.tasks.sequence.language import POSITIONS, Language
 from equilog.tasks.sequence.spoken_digits import SpokenDigits
 from equilog.tasks.sequence.windows import ChangeOf
-from equilog.tasks.vision.cifar import WIDTHS as CIFAR_WIDTHS
-from equilog.tasks.vision.cifar import Cifar10
+from equilog.tasks.vision.cifar import STAGES, Cifar10
 from equilog.training import TrainConfig
 from equilog.training.curriculum import ideal
 
@@ -113,7 +112,7 @@ class Set:
 
 def resnet(task: Cifar10, parameters: int) -> nn.Module:
     """Return the residual network for classes of pictures."""
-    return matched_resnet(parameters, task.mean, task.std, CIFAR_WIDTHS, task.label_ids[-1])[0]
+    return matched_resnet(parameters, task.mean, task.std, STAGES, task.label_ids[-1])[0]
 
 
 def convolution(task: Task, parameters: int) -> nn.Module:

@@ -40,19 +40,25 @@ def ideal_then_twin(epochs: int, share: float = 0.5) -> Stages:
     return {"ideal": Stage(epochs=epochs - twin), "twin": Stage(epochs=twin, twin=True)}
 
 
-def full(epochs: int) -> Stages:
+def full(epochs: int, *, stability: float = 0.0) -> Stages:
     """Return a third of the epochs ideal, a sixth ramped, half on changing chips with all that changes every read.
 
     Chips are from fresh to a month old and from 280 K to 330 K warm, and the expected displacement of a state by all
     that differs from chip to chip is part of the loss, at every fourth step.
+
+    Args:
+        epochs: of all stages together.
+        stability: weight of :class:`~equilog.training.losses.StabilityMargin` beside it, for models that learn to turn
+            faster than amplifiers follow. Poles cost: seconds a step from a few hundred states on.
     """
+    losses = {"robustness": ROBUSTNESS} | ({"stability": stability} if stability else {})
     ramp, twin = epochs // 6, epochs // 2
     met = {
         "twin": True,
         "reads": True,
         "max_age_second": MONTH_SECOND,
         "temperature_kelvin": KELVIN,
-        "losses": {"robustness": ROBUSTNESS},
+        "losses": losses,
         # At every step it would double what a step takes, and chips do not become better.
         "losses_every": 4,
     }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from equilog.baselines.matching import parameter_count
 from equilog.baselines.resnet import matched_resnet, resnet
 from equilog.tasks import get_task
-from equilog.tasks.vision.cifar import WIDTHS
+from equilog.tasks.vision.cifar import STAGES
 
 STATISTICS = (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)
 
@@ -39,10 +39,10 @@ def test_the_equilibrium_is_spent_on_width(name: str) -> None:
     task = get_task(name)
     model = task.build(task.model_defaults)
     classes = task.label_ids[-1]
-    network, widths = matched_resnet(parameter_count(model), task.mean, task.std, WIDTHS, classes)
-    assert widths > WIDTHS
+    network, widths = matched_resnet(parameter_count(model), task.mean, task.std, STAGES, classes)
+    assert widths > STAGES
     assert abs(parameter_count(network) / parameter_count(model) - 1) <= 0.02
-    plain = resnet(task.mean, task.std, WIDTHS, classes)
+    plain = resnet(task.mean, task.std, STAGES, classes)
     assert parameter_count(plain) < parameter_count(network)
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, classes)
 

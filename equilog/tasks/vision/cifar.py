@@ -19,14 +19,18 @@ from equilog.tasks.files.store import Store, open_store
 from equilog.tasks.task import Data, ModelConfig, Task
 from equilog.tasks.vision.cifar_binary import read_cifar
 from equilog.tasks.vision.class_folders import has_class_folders, read_class_folders
-from equilog.tasks.vision.encoders import multiscale_encoder, resnet_encoder
+from equilog.tasks.vision.encoders import multiscale_encoder
 from equilog.tasks.vision.images import crop_and_flip, unit_range
 from equilog.tasks.vision.multiscale_cell import MultiscaleWeight
+from equilog.tasks.vision.pooled_encoder import pooled_encoder
 from equilog.training.config import TrainConfig
 from equilog.training.curriculum import full
 
 HOME = "https://www.cs.toronto.edu/~kriz/"
-WIDTHS = (32, 64, 128)
+BLOCKS = (64, 128, 128)
+"""channels of the encoder's blocks"""
+STAGES = (32, 64, 128)
+"""channels of residual stages: of the multiscale encoder, and of networks to compare with"""
 SCALES = (8, 4), (16, 2)
 """channels and places a side, of the multiscale equilibrium"""
 _NODES = sum(channels * side**2 for channels, side in SCALES)
@@ -59,9 +63,9 @@ class _Cifar(Task):
         return Data(train_x, train_y, test_x, test_y, str(store.place), skipped.counts)
 
     def build(self, config: ModelConfig) -> HybridDEQ:
-        """Three residual stages and a linear map to the drives, the equilibrium, a linear readout."""
+        """Three pooled blocks and a linear map to the drives, the equilibrium, a linear readout."""
         return HybridDEQ(
-            nn.Sequential(resnet_encoder(self.mean, self.std, WIDTHS, config.drives), nn.Tanh()),
+            nn.Sequential(pooled_encoder(self.mean, self.std, BLOCKS, config.drives), nn.Tanh()),
             CircuitCell(config.states, config.drives, margin=config.margin),
             nn.Linear(config.states, self.label_ids[-1]),
         )
@@ -108,7 +112,7 @@ class Cifar10(_Cifar):
     split = "official: 50,000 train, 10,000 test"
     caveat = "from class folders of JPEG files, as copies of the set come, accuracies are a few points lower"
     model_defaults = ModelConfig(states=64, drives=32, margin=0.3)
-    train_defaults = TrainConfig(stages=full(30), batch_size=128, learning_rate=0.005, weight_decay=0.02)
+    train_defaults = TrainConfig(stages=full(18, stability=1.0), batch_size=128, learning_rate=0.005, weight_decay=0.02)
 
     archive = "cifar-10-binary.tar.gz"
     md5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -138,7 +142,7 @@ class Cifar10Multiscale(Cifar10):
                 f"{config.states} states and {config.drives} drives: expected {_NODES} of both for {SCALES}"
             )
         return HybridDEQ(
-            multiscale_encoder(self.mean, self.std, WIDTHS, SCALES),
+            multiscale_encoder(self.mean, self.std, STAGES, SCALES),
             NodeDrivenCell(MultiscaleWeight(SCALES, config.margin)),
             nn.Linear(_NODES, self.label_ids[-1]),
         )
@@ -152,7 +156,7 @@ class Cifar100(_Cifar):
     split = "official: 50,000 train, 10,000 test"
     caveat = "500 training pictures a class"
     model_defaults = ModelConfig(states=128, drives=64, margin=0.3)
-    train_defaults = TrainConfig(stages=full(30), batch_size=128, learning_rate=0.005, weight_decay=0.02)
+    train_defaults = TrainConfig(stages=full(18, stability=1.0), batch_size=128, learning_rate=0.005, weight_decay=0.02)
 
     archive = "cifar-100-binary.tar.gz"
     md5 = "03b5dce01913d631647c71ecec9e9cb8"
