@@ -210,6 +210,14 @@ def test_stages_can_be_stretched():
     assert stretched(stages(0, 0), 3) == {"ideal": Stage(epochs=3)}
 
 
+def test_stability_is_asked_for_on_chips_alone():
+    plain, kept = full(12), full(12, stability=0.5)
+    assert kept["ideal"] == plain["ideal"]
+    for name in ("ramp", "twin"):
+        assert "stability" not in plain[name].losses
+        assert kept[name].losses == {**plain[name].losses, "stability": 0.5}
+
+
 @pytest.mark.parametrize("name", CURRICULA)
 @pytest.mark.parametrize("epochs", [0, 1, 5, 120])
 def test_a_curriculum_has_the_epochs_it_was_given(name, epochs):

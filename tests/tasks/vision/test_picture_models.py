@@ -16,6 +16,7 @@ from equilog.tasks import get_task
 from equilog.tasks.vision.detection import zoomed_boxes
 from equilog.tasks.vision.encoders import ResidualBlock, Standardise, group_norm, residual_stages, resnet_encoder
 from equilog.tasks.vision.images import crop_and_flip
+from equilog.tasks.vision.pooled_encoder import PooledBlock, pooled_encoder
 from equilog.training import TrainConfig, fit
 from equilog.training.curriculum import ideal_then_twin
 
@@ -110,6 +111,17 @@ def test_stages_halve_the_resolution() -> None:
     assert resnet_encoder((0.5,), (0.2,), (4, 6), 7)(torch.rand(2, 1, 16, 12)).shape == (2, 7)
     with pytest.raises(ValueError, match="0 blocks"):
         residual_stages(1, (4,), 0)
+
+
+def test_pooled_blocks_halve_the_resolution_and_pass_what_there_is_on():
+    assert pooled_encoder((0.5,), (0.2,), (8, 16), 7)(torch.rand(2, 1, 13, 9)).shape == (2, 7)
+    block = PooledBlock(3, 8)
+    x = torch.rand(2, 3, 6, 4)
+    torch.testing.assert_close(block.layers[:2](x)[:, :3], nn.functional.max_pool2d(x, 2))
+    features = torch.rand(2, 8, 3, 2)
+    torch.testing.assert_close(block.layers[4](features), features)
+    with pytest.raises(ValueError, match=r"widths \(\): expected at least one"):
+        pooled_encoder((0.5,), (0.2,), (), 7)
 
 
 @given(seed=st.integers(0, 1000), pad=st.integers(0, 4))
