@@ -3,6 +3,7 @@
     python benchmarks/tasks.py --train --data ../shared/data                  # trains what is missing, then measures
     python benchmarks/tasks.py --data ../shared/data --json results/tasks.json    # measures what was trained: minutes
     python benchmarks/tasks.py --train --data ../shared/data --tasks cifar10 --models equilibrium ResNet --seeds 0
+    python benchmarks/tasks.py --data ../shared/data --fronts --json results/tasks.json --picture results/tasks.svg
 
 `--data` is a folder with the sets as `_sets.py` names them. Models, all on the same data, for the same epochs:
 
@@ -16,7 +17,8 @@ model is measured on the whole test set: ideal, with 1 % of noise on its inputs 
 not for tokens), and, if it has an analog part, on unseen chips of `--hardware`, just programmed and a day old. Chips
 that do not stay at rest are counted and left out of means. Solver steps, settling, energy, power and area are those of
 a chip and a few samples; energy against `--target`, both with the digital ends. Networks without an analog part have a
-digital energy alone.
+digital energy alone. `--fronts` adds scores and energies with converters of fewer bits to rows that `--json` has, or
+measures them first.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ from typing import Any
 import torch
 from _chips import ends, scores_on_chips, settling_second
 from _harness import rows_of, show, table, write
-from _sets import MODELS, SETS, Set
+from _sets import DIGITAL, MODELS, SETS, Set
+from _task_fronts import draw, front
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -43,6 +46,7 @@ from equilog.cost.span import total
 from equilog.hardware import Chip, Conditions, Spec, load_spec
 from equilog.hardware.quantise import half_code
 from equilog.model import HybridDEQ
+from equilog.names import UserError
 from equilog.objective import Objective
 from equilog.pipeline import UNSEEN_CHIPS, mean_score
 from equilog.pipeline.measured import predictor
@@ -51,6 +55,7 @@ from equilog.tasks.measures import shaken
 from equilog.training import fit
 
 DAY_SECOND, SETTLED, LONGEST_TAU = 86400.0, 16, 400
+FRONT_CHIPS = 2
 Row = dict[str, Any]
 
 
@@ -203,6 +208,8 @@ def main() -> None:
     parser.add_argument("--hardware", default="rram")
     parser.add_argument("--target", default="edge-npu-fp16")
     parser.add_argument("--chips", type=int, default=20)
+    parser.add_argument("--fronts", action="store_true", help="accuracy against energy, of two chips, for each model")
+    parser.add_argument("--picture", type=Path, help="draw all rows of --json, or those measured, here: .svg or .png")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write rows here; rows of other tasks, models and seeds stay")
     args = parser.parse_args()
@@ -215,16 +222,30 @@ def main() -> None:
         if each.name not in data:
             data = {each.name: each.load(args.data)}  # one set at a time is enough to hold
         place = args.checkpoints / each.name.replace(" ", "-") / f"{model.replace(' ', '-')}-{seed}"
-        network = trained(each, model, seed, data[each.name], spec, place, args.precision if args.train else None)
+        try:
+            network = trained(each, model, seed, data[each.name], spec, place, args.precision if args.train else None)
+        except UserError as error:  # of a package that is not installed
+            print(f"{error}: left out", file=sys.stderr)
+            continue
         if network is None:
             print(f"{place} holds no trained network: left out; --train trains it", file=sys.stderr)
             continue
-        row = {"task": each.name, "model": model, "seed": seed}
+        row: Row = {"task": each.name, "model": model, "seed": seed}
         row |= {f"training_{k}": v for k, v in _trained_how(place).items() if k != "rows"}
+        before = [r for r in rows if key(r) == key(row)]
         rows = [r for r in rows if key(r) != key(row)]
-        rows.append(row | measured(each, network, data[each.name], spec, args.chips, args.target))
+        if args.fronts and before:
+            row = before[0]
+        else:
+            row |= measured(each, network, data[each.name], spec, args.chips, args.target)
+        if args.fronts and isinstance(network, HybridDEQ) and model != DIGITAL:
+            objective = each.task.objective(data[each.name], each.task.train_defaults)
+            row["front"] = front(network.eval(), data[each.name], objective, spec, FRONT_CHIPS, args.target)
+        rows.append(row)
         rows.sort(key=lambda r: (r["task"], r["seed"]))
         write(args.json, rows, args)
+    if args.picture:
+        draw(rows, args.picture)
     shown = [r for r in rows if r["task"] in args.tasks]
     show(tables(shown, f"Whole test sets, mean over seeds; {args.chips} unseen chips of {args.hardware}"))
 

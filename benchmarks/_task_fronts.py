@@ -1,0 +1,104 @@
+"""What a trained model's chips score at coarser converters, and what that saves: accuracy against energy.
+
+Coarse converters convert for less, and whoever waits for half a coarse code waits shorter. Nothing is trained again.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from _chips import ends, scores_on_chips, settling_second
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from equilog.cost import estimate, load_target
+from equilog.cost.span import total
+from equilog.drawing.style import GRID, INK, MUTED, SERIES
+from equilog.hardware import Chip, Spec
+from equilog.hardware.quantise import half_code
+from equilog.model import HybridDEQ
+from equilog.objective import Objective
+from equilog.pipeline import UNSEEN_CHIPS
+from equilog.tasks import Data
+
+BITS = (3, 4, 5, 6, 8)
+SETTLED, LONGEST_TAU = 16, 400
+COLUMNS = 4
+Row = dict[str, Any]
+
+
+def front(
+    network: HybridDEQ,
+    data: Data,
+    objective: Objective,
+    spec: Spec,
+    chips: int,
+    target: str,
+    bits: Sequence[int] = BITS,
+) -> list[Row]:
+    """Return, for each resolution of both converters, mean score of so many unseen chips and energy of the first.
+
+    ``joule_chip`` is everything but the digital ends, ``joule_hybrid`` includes them. A resolution at which no chip
+    rests, or the first does not settle in time, is left out.
+    """
+    found: list[Row] = []
+    x = data.test_x
+    for count in BITS:
+        coarse = spec.changed(dac={"bits": count}, adc={"bits": count})
+        scores = [s for s in scores_on_chips(network, coarse, x, data.test_y, objective, chips) if math.isfinite(s)]
+        if not scores:
+            continue
+        chip = Chip(coarse, UNSEEN_CHIPS)
+        settling = settling_second(network, chip, x[:SETTLED], half_code(coarse), LONGEST_TAU)
+        if not all(map(math.isfinite, settling)):
+            continue
+        report = estimate(network, chip, x[:SETTLED], settling, load_target(target))
+        own = [v for k, v in report.hybrid_energy_joule.items() if k not in report.digital_energy_joule]
+        found.append({
+            "bits": count, "chips": statistics.fmean(scores), "settling_second": max(settling),
+            "joule_chip": ends(total(own)), "joule_hybrid": ends(report.hybrid_energy),
+        })  # fmt: skip
+    return found
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Write a picture: a panel a task, score against energy of all models, and of chips by the bits of converters."""
+    tasks = list(dict.fromkeys(r["task"] for r in rows))
+    columns = min(COLUMNS, len(tasks))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "equilog", "font.size": 8}):
+        figure = Figure(figsize=(3.3 * columns, 2.9 * math.ceil(len(tasks) / columns)), layout="constrained")
+        panels = figure.subplots(-(-len(tasks) // columns), columns, squeeze=False).ravel()
+        for axes, task in zip(panels, tasks):
+            _panel(axes, [r for r in rows if r["task"] == task])
+        for axes in panels[len(tasks) :]:
+            axes.set_axis_off()
+        figure.supxlabel("typical energy of an inference, J: with digital ends (points); chip alone, by bits (lines)")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _panel(axes: Axes, rows: Sequence[Row]) -> None:
+    for colour, model in zip(SERIES, dict.fromkeys(r["model"] for r in rows)):
+        mine = [r for r in rows if r["model"] == model]
+        digital = [(r["joule_digital"][1], r["ideal"]) for r in mine if r.get("joule_digital")]
+        hybrid = [(r["joule_hybrid"][1], r["chips"]) for r in mine if r.get("joule_hybrid")]
+        if digital:
+            axes.plot(*zip(*digital), "s", color=colour, ms=5, alpha=0.8, label=f"{model}, digital")
+        if hybrid:
+            axes.plot(*zip(*hybrid), "o", color=colour, ms=5, mfc="none", label=f"{model}, on chips")
+        for points in (r["front"] for r in mine if r.get("front")):
+            energy, score = [p["joule_chip"][1] for p in points], [p["chips"] for p in points]
+            axes.plot(energy, score, ".-", color=colour, lw=1)
+            for at, y, p in zip(energy, score, points):
+                axes.annotate(str(p["bits"]), (at, y), (0, 3), textcoords="offset points", ha="center", fontsize=6)
+    axes.set_xscale("log")
+    axes.grid(color=GRID, lw=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=MUTED, labelcolor=INK)
+    axes.set_title(f"{rows[0]['task']}: {rows[0]['score']}", loc="left", fontsize=8)
+    axes.legend(fontsize=5.5, frameon=False, loc="best")
