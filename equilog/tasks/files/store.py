@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from equilog.names import UserError
@@ -62,6 +62,20 @@ class Store(ABC):
         parts = PurePosixPath(tail).parts
         found = [name for name in self.names if PurePosixPath(name).parts[-len(parts) :] == parts]
         return min(found, key=lambda name: (name.count("/"), name), default=None)
+
+    def content_of(self, names: Sequence[str], how_to_get: str) -> tuple[str, bytes]:
+        """Return a file under the first of its names that is there: what people call it, and its bytes.
+
+        Raises:
+            UserError: for a file that is not there or cannot be read.
+        """
+        found = next((inner for name in names if (inner := self.ending(name))), None)
+        if found is None:
+            raise UserError(f"{self.place} holds no {' or '.join(names)}; {how_to_get}")
+        try:
+            return self.where(found), self.read(found)
+        except DamagedError as damage:
+            raise UserError(f"{self.where(found)}: {damage}") from None
 
     @abstractmethod
     def identity(self) -> str:

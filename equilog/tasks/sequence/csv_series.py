@@ -61,7 +61,7 @@ def read_series(place: Path, names: Sequence[str], layout: Layout, skipped: Skip
         UserError: for such rows, by line, where damage is refused; if there is no such file, no row in it can be used,
             or its header is another.
     """
-    where, content = _found(place, names, hint)
+    where, content = open_store(place, files=names, hint=hint).content_of(names, hint)
     try:
         text = (gzip.decompress(content) if where.endswith(".gz") else content).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
@@ -83,18 +83,6 @@ def read_series(place: Path, names: Sequence[str], layout: Layout, skipped: Skip
             found[count] = row
         count += 1
     return _held(found[:count], where, skipped)
-
-
-def _found(place: Path, names: Sequence[str], hint: str) -> tuple[str, bytes]:
-    store = open_store(place, files=names, hint=hint)
-    for name in names:
-        inner = store.ending(name)
-        if inner is not None:
-            try:
-                return store.where(inner), store.read(inner)
-            except DamagedError as damage:
-                raise UserError(f"{store.where(inner)}: {damage}") from None
-    raise UserError(f"{place} holds no {' or '.join(names)}; {hint}")
 
 
 def _without_header(lines: list[list[str]], layout: Layout, where: str) -> int:

@@ -20,16 +20,10 @@ def content_of(store: Store, names: tuple[str, ...], how_to_get: str) -> tuple[s
     Raises:
         UserError: for a file that is not there, cannot be read or is empty.
     """
-    found = next((inner for name in names if (inner := store.ending(name))), None)
-    if found is None:
-        raise UserError(f"{store.place} holds no {' or '.join(names)}; {how_to_get}")
-    try:
-        content = store.read(found)
-    except DamagedError as damage:
-        raise UserError(f"{store.where(found)}: {damage}") from None
+    where, content = store.content_of(names, how_to_get)
     if not content.strip():
-        raise UserError(f"{store.where(found)} is empty; {how_to_get}")
-    return store.where(found), content
+        raise UserError(f"{where} is empty; {how_to_get}")
+    return where, content
 
 
 def decoded(content: bytes) -> str:
