@@ -35,11 +35,14 @@ class Language(Task):
     vocabulary: ClassVar[int]
     width: ClassVar[int]
     """numbers a position in the digital part"""
+    blocks: ClassVar[int] = 1
+    """of the digital part: a convolution and an attention each"""
     verify_defaults: ClassVar[dict[str, Any]] = {"rest_samples": 1, "settle_samples": 2, "chain_samples": 1, "chips": 4}
 
     def build(self, config: ModelConfig) -> HybridDEQ:
-        """A gated convolution and an attention, causal and digital; then each position settles; a linear readout."""
-        front = causal_front(self.vocabulary, POSITIONS, config.drives, width=self.width, heads=4, reach=4)
+        """Gated convolutions and attentions, causal and digital; then each position settles; a linear readout."""
+        sizes = {"width": self.width, "heads": 4, "reach": 4, "blocks": self.blocks}
+        front = causal_front(self.vocabulary, POSITIONS, config.drives, **sizes)
         cell = CircuitCell(config.states, config.drives, margin=config.margin)
         return language_model(front, cell, self.vocabulary, POSITIONS)
 

@@ -39,7 +39,7 @@ class Shakespeare(Language):
     caveat = "one small text; the test part is of other plays than most of the training part"
     token = "character"
     vocabulary = len(ALPHABET)
-    width = 128
+    width, blocks = 92, 2
     model_defaults = ModelConfig(states=64, drives=48, margin=0.3)
     train_defaults = TrainConfig(
         stages=ideal_then_twin(8), batch_size=32, learning_rate=0.004, weight_decay=0.01, label_smoothing=0.0
