@@ -15,6 +15,7 @@ import matplotlib
 from _chips import ends, scores_on_chips, settling_second
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from equilog.cost import estimate, load_target
 from equilog.cost.span import total
@@ -77,7 +78,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             _panel(axes, [r for r in rows if r["task"] == task])
         for axes in panels[len(tasks) :]:
             axes.set_axis_off()
-        figure.supxlabel("typical energy of an inference, J: with digital ends (points); chip alone, by bits (lines)")
+        figure.supxlabel("typical energy of an inference: with digital ends (points); chip alone, by bits (lines)")
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
@@ -97,6 +98,12 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
             for at, y, p in zip(energy, score, points):
                 axes.annotate(str(p["bits"]), (at, y), (0, 3), textcoords="offset points", ha="center", fontsize=6)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(10, numticks=5))
+    axes.xaxis.set_major_formatter(EngFormatter("J"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_xlim()
+    if math.log10(high / low) < 1.5:  # hardly a decade: ticks at whole ones alone would say too little
+        axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.grid(color=GRID, lw=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=MUTED, labelcolor=INK)
