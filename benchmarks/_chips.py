@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from equilog.cost import Span
+from equilog.cost import CostReport, DigitalTarget, Span, estimate
 from equilog.devices import TwinDevice
 from equilog.hardware import Chip, Conditions, Spec
+from equilog.hardware.quantise import half_code
 from equilog.hardware.transient import Transient, UnstableChipError
 from equilog.hardware.twin import dac
 from equilog.model import HybridDEQ, samples_at_once
@@ -18,6 +19,8 @@ from equilog.pipeline import UNSEEN_CHIPS
 
 BATCH = 4096
 """rows settled at once"""
+SETTLED, LONGEST_TAU = 16, 400
+"""samples that settle in time, and how long they are given"""
 
 
 @torch.no_grad()
@@ -33,19 +36,35 @@ def settling_second(model: HybridDEQ, chip: Chip, x: Tensor, tolerance: float, l
 
 
 @torch.no_grad()
+def taken(model: HybridDEQ, chip: Chip, x: Tensor, target: DigitalTarget) -> tuple[float, CostReport | None]:
+    """Return how long the slowest of a few samples takes to half a code, and the costs; inf and None if it does not."""
+    x = x[:SETTLED]
+    times = settling_second(model, chip, x, half_code(chip.spec), LONGEST_TAU)
+    slowest = max(times)
+    return slowest, estimate(model, chip, x, times, target) if math.isfinite(slowest) else None
+
+
+@torch.no_grad()
+def driven(model: HybridDEQ, x: Tensor) -> list[Tensor]:
+    """Return the drives of all samples, as many at once as a chip settles: the same for every chip."""
+    return [model.parameterize(part) for part in x.split(samples_at_once(model, BATCH))]
+
+
+@torch.no_grad()
 def scores_on_chips(
     model: HybridDEQ,
     spec: Spec,
-    x: Tensor,
+    drives: list[Tensor],
     y: Tensor,
     objective: Objective,
     chips: int,
     conditions: Conditions | None = None,
 ) -> list[float]:
-    """Return the mean score on each of so many chips that training never met, nan for one that does not rest."""
-    size = samples_at_once(model, BATCH)
-    parts = [slice(k, k + size) for k in range(0, len(x), size)]
-    drives = [model.parameterize(x[part]) for part in parts]  # the same for every chip
+    """Return the mean score on each of so many chips that training never met, nan for one that does not rest.
+
+    `drives` are as :func:`driven` returns them.
+    """
+    parts = y.split(samples_at_once(model, BATCH))
     dtype, found = next(model.parameters()).dtype, []
     for k in range(chips):
         device = TwinDevice(Chip(spec, UNSEEN_CHIPS + k), conditions)
@@ -55,7 +74,7 @@ def scores_on_chips(
         except UnstableChipError:
             found.append(math.nan)
             continue
-        found.append(sum(float(objective.score(model.readout(r), y[p])) for r, p in zip(reads, parts)) / len(x))
+        found.append(sum(float(objective.score(model.readout(r), p)) for r, p in zip(reads, parts)) / len(y))
     return found
 
 

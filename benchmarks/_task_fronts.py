@@ -12,56 +12,43 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from _chips import ends, scores_on_chips, settling_second
+from _chips import driven, ends, scores_on_chips, taken
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from equilog.cost import estimate, load_target
+from equilog.cost import load_target
 from equilog.cost.span import total
 from equilog.drawing.style import GRID, INK, MUTED, SERIES
 from equilog.hardware import Chip, Spec
-from equilog.hardware.quantise import half_code
 from equilog.model import HybridDEQ
 from equilog.objective import Objective
 from equilog.pipeline import UNSEEN_CHIPS
 from equilog.tasks import Data
 
 BITS = (3, 4, 5, 6, 8)
-SETTLED, LONGEST_TAU = 16, 400
 COLUMNS = 4
 Row = dict[str, Any]
 
 
-def front(
-    network: HybridDEQ,
-    data: Data,
-    objective: Objective,
-    spec: Spec,
-    chips: int,
-    target: str,
-    bits: Sequence[int] = BITS,
-) -> list[Row]:
+def front(network: HybridDEQ, data: Data, objective: Objective, spec: Spec, chips: int, target: str) -> list[Row]:
     """Return, for each resolution of both converters, mean score of so many unseen chips and energy of the first.
 
     ``joule_chip`` is everything but the digital ends, ``joule_hybrid`` includes them. A resolution at which no chip
     rests, or the first does not settle in time, is left out.
     """
     found: list[Row] = []
-    x = data.test_x
+    drives = driven(network, data.test_x)
     for count in BITS:
         coarse = spec.changed(dac={"bits": count}, adc={"bits": count})
-        scores = [s for s in scores_on_chips(network, coarse, x, data.test_y, objective, chips) if math.isfinite(s)]
-        if not scores:
+        every = scores_on_chips(network, coarse, drives, data.test_y, objective, chips)
+        scores = list(filter(math.isfinite, every))
+        settling, report = taken(network, Chip(coarse, UNSEEN_CHIPS), data.test_x, load_target(target))
+        if not scores or report is None:
             continue
-        chip = Chip(coarse, UNSEEN_CHIPS)
-        settling = settling_second(network, chip, x[:SETTLED], half_code(coarse), LONGEST_TAU)
-        if not all(map(math.isfinite, settling)):
-            continue
-        report = estimate(network, chip, x[:SETTLED], settling, load_target(target))
         own = [v for k, v in report.hybrid_energy_joule.items() if k not in report.digital_energy_joule]
         found.append({
-            "bits": count, "chips": statistics.fmean(scores), "settling_second": max(settling),
+            "bits": count, "chips": statistics.fmean(scores), "settling_second": settling,
             "joule_chip": ends(total(own)), "joule_hybrid": ends(report.hybrid_energy),
         })  # fmt: skip
     return found
@@ -98,12 +85,11 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
             for at, y, p in zip(energy, score, points):
                 axes.annotate(str(p["bits"]), (at, y), (0, 3), textcoords="offset points", ha="center", fontsize=6)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(10, numticks=5))
+    low, high = axes.get_xlim()
+    narrow = math.log10(high / low) < 1.5  # ticks at whole decades alone would say too little
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)) if narrow else LogLocator(10, numticks=5))
     axes.xaxis.set_major_formatter(EngFormatter("J"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    low, high = axes.get_xlim()
-    if math.log10(high / low) < 1.5:  # hardly a decade: ticks at whole ones alone would say too little
-        axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.grid(color=GRID, lw=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=MUTED, labelcolor=INK)

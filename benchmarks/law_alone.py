@@ -97,7 +97,9 @@ def measure(side: int, preset: str, chips: int) -> Row:
     cells, drive, exact = problem(side)
     spec = load_spec(preset)
     bare = without(spec, "amplifier-offset", "finite-gain")
-    row: Row = {"side": side, "preset": preset, "margin": cells["alone"].fixed.margin}  # type: ignore[union-attr]
+    law = cells["alone"].fixed
+    assert law is not None  # problem() gives this cell one
+    row: Row = {"side": side, "preset": preset, "margin": law.margin}
     for name, cell in cells.items():
         row[name] = errors(cell, spec, drive, exact, chips)
         row[f"{name}, resistors"] = errors(cell, bare, drive, exact, chips)
@@ -106,7 +108,8 @@ def measure(side: int, preset: str, chips: int) -> Row:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[4, 16])
     parser.add_argument("--presets", nargs="+", default=list(PRESETS))
     parser.add_argument("--chips", type=int, default=10)

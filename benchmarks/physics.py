@@ -30,7 +30,7 @@ from typing import Any
 
 import _harness
 import torch
-from _chips import ends, scores_on_chips, settling_second
+from _chips import driven, ends, scores_on_chips, taken
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -40,9 +40,8 @@ from equilog.baselines.matching import count_of, matched, parameter_count
 from equilog.baselines.mlp import Mlp, Residual
 from equilog.baselines.transformer import NumberTransformer
 from equilog.cells import fixed_of
-from equilog.cost import estimate, load_target, module_work
+from equilog.cost import load_target, module_work
 from equilog.hardware import Chip, load_spec
-from equilog.hardware.quantise import half_code
 from equilog.model import HybridDEQ
 from equilog.objective import Objective
 from equilog.pipeline import UNSEEN_CHIPS, mean_score
@@ -52,7 +51,7 @@ from equilog.tasks.measures import noisy_error
 from equilog.training import TrainConfig, fit
 from equilog.training.curriculum import ideal
 
-TECHNOLOGY, TARGET, CHIPS, TESTED, SETTLED, LONGEST_TAU = "rram", "edge-npu-fp16", 10, 256, 16, 400
+TECHNOLOGY, TARGET, CHIPS, TESTED = "rram", "edge-npu-fp16", 10, 256
 PI, WITHOUT, DIGITAL, PLAIN, OPERATOR, SOLVER = "PI-DEQ", "without law", "digital DEQ", "MLP", "operator", "solver"
 MODELS = (PI, WITHOUT, DIGITAL, PLAIN, OPERATOR)
 SHARES = (1.0, 0.1)
@@ -152,20 +151,19 @@ def judged(task: Task, network: nn.Module, data: Data, objective: Objective, *, 
 
 def on_chips(task: Task, network: HybridDEQ, data: Data, objective: Objective) -> dict[str, Any]:
     spec, x, y = load_spec(TECHNOLOGY), data.test_x, data.test_y
-    errors = scores_on_chips(network, spec, x, y, objective, CHIPS)
+    errors = scores_on_chips(network, spec, driven(network, x), y, objective, CHIPS)
     if not all(map(math.isfinite, errors)):  # a mean over the others would flatter
         raise ValueError(f"{sum(map(math.isnan, errors))} of {CHIPS} chips do not stay at rest")
     chip = Chip(spec, UNSEEN_CHIPS)
     of_twin = task.measures(predictor(network, chip), data, ideal=False)
-    settling = settling_second(network, chip, x[:SETTLED], half_code(spec), LONGEST_TAU)
+    settling, report = taken(network, chip, x, load_target(TARGET))
     found: dict[str, Any] = {
         "error_chips": statistics.fmean(errors),
         "error_worst_chip": max(errors),
         "measures_twin": {m.name: [m.value, m.reference] for m in of_twin},
-        "settling_second": max(settling),
+        "settling_second": settling,
     }
-    if all(map(math.isfinite, settling)):
-        report = estimate(network, chip, x[:SETTLED], settling, load_target(TARGET))
+    if report is not None:
         found |= {"joule_analog": ends(report.hybrid_energy), "joule_digital": ends(report.digital_energy)}
         found |= {"digital_steps": report.digital_steps}
     return found

@@ -290,7 +290,8 @@ def _halves(model: nn.Module, x: Any, labels: Tensor | None) -> tuple[Any, Any]:
         )
     wanted = answers(model, inputs) if labels is None else labels
     even, odd = slice(0, None, 2), slice(1, None, 2)
-    return tuple((tuple(t[part] for t in inputs), wanted[part]) for part in (even, odd))  # type: ignore[return-value]
+    first, second = ((tuple(t[part] for t in inputs), wanted[part]) for part in (even, odd))
+    return first, second
 
 
 def _linked(

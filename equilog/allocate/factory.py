@@ -62,7 +62,7 @@ def _run(what: str, do: Callable[[], Any]) -> Any:
         return do()
     except UserError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a user's own code raises is said with its place
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f"{what} failed: {type(error).__name__}: {error} ({last.filename}, line {last.lineno})"

@@ -69,18 +69,18 @@ def trace(model: nn.Module, sample: tuple[Any, ...], whole: Collection[str] = ()
     """
     try:
         model(*sample)
-    except Exception as error:
+    except Exception as error:  # of a user's own code
         raise UserError(f"{type(model).__name__} cannot be called with the sample: {_short(error)}") from None
     try:
         seen = fx.GraphModule(model, _Tracer(whole).trace(model))
         seen.graph.eliminate_dead_code()
         modules: dict[str, str] = {}
-    except Exception as by_fx:
+    except Exception as by_fx:  # tracers fail with whatever the traced code makes of a proxy
         try:
             if any(isinstance(m, Settling) for m in model.modules()):
                 raise TypeError("it does not follow the solver of an equilibrium")
             seen, modules = exported(model, sample)
-        except Exception as by_export:
+        except Exception as by_export:  # as above
             raise UserError(
                 f"the graph of {type(model).__name__} cannot be traced. torch.fx: {_short(by_fx)}; torch.export: "
                 f"{_short(by_export)}. Move what decides on values of tensors into a module of its own: that becomes "
@@ -106,7 +106,7 @@ class _Tracer(fx.Tracer):
         if not self.is_leaf_module(m, name):
             try:
                 return super().call_module(m, forward, args, kwargs)
-            except Exception:
+            except Exception:  # what a proxy does to a user's code is unforeseeable
                 self.whole.add(name)  # what was traced of it so far is read by nobody, and goes
         return super().call_module(m, forward, args, kwargs)
 

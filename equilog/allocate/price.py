@@ -201,7 +201,7 @@ def settling_work(settling: nn.Module, drive: Tensor, spec: Spec) -> Work:
     Raises:
         ValueError: if no solver converges.
     """
-    return equilibrium_work(settling.cell, drive[:256], half_code(spec))[0]  # type: ignore[arg-type]  # a Settling
+    return equilibrium_work(settling.cell, drive[:256], half_code(spec))[0]  # type: ignore[arg-type]  # a Settling has one
 
 
 def digital_joule(works: tuple[Work, ...], target: DigitalTarget) -> Span:

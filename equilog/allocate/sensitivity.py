@@ -106,7 +106,7 @@ def answers(model: nn.Module, x: tuple[Any, ...]) -> Tensor:
     """
     try:
         output = model(*x)
-    except Exception as error:
+    except Exception as error:  # of a user's own code
         raise UserError(
             f"{type(model).__name__} cannot be called with inputs of shape {[tuple(t.shape) for t in x]}: "
             f"{type(error).__name__}: {error}"

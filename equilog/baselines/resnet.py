@@ -1,4 +1,4 @@
-"""The residual network that an equilibrium on pictures is compared with: the same encoder, wider, and a linear head."""
+"""The residual network that an equilibrium on pictures is compared with (He et al., CVPR 2016)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from equilog.baselines.matching import count_of
-from equilog.tasks.vision.encoders import resnet_encoder
+from equilog.tasks.vision.encoders import Standardise, residual_stages
 
 STEP = 4
 """channels by which stages grow: odd widths would have to be normalised as one group"""
+POOLED = 2
+"""places a side that features are averaged over before the head"""
 _AROUND = 6
 Count = Callable[[Sequence[int]], int]
 
@@ -20,7 +22,10 @@ Count = Callable[[Sequence[int]], int]
 def resnet(
     mean: Sequence[float], std: Sequence[float], widths: Sequence[int], classes: int, blocks: int = 1
 ) -> nn.Sequential:
-    """Return a residual network from pictures to logits.
+    """Return standardisation, residual stages, the means over four quarters and a linear map to logits.
+
+    Means over the whole picture would differ little between pictures: what is normalised over a picture has the same
+    mean for all of them before it is rectified.
 
     Args:
         mean, std: of the training pictures, one a channel.
@@ -28,7 +33,13 @@ def resnet(
         classes: number of logits.
         blocks: in each stage.
     """
-    return resnet_encoder(mean, std, widths, classes, blocks)
+    return nn.Sequential(
+        Standardise(mean, std),
+        residual_stages(len(mean), widths, blocks),
+        nn.AdaptiveAvgPool2d(POOLED),
+        nn.Flatten(),
+        nn.Linear(widths[-1] * POOLED**2, classes),
+    )
 
 
 def matched_resnet(
@@ -50,7 +61,7 @@ def matched_resnet(
     Args:
         parameters: how many the other model trains.
         mean, std, classes, blocks: see :func:`resnet`.
-        widths: stages of the other model's encoder.
+        widths: proportions of the stages.
         tolerance: largest relative difference of parameters.
 
     Returns:

@@ -29,7 +29,7 @@ class Scaled(nn.Module):
 
     def answer(self, numbers: Tensor) -> Tensor:
         """Return g of shape ``(batch, numbers of outputs)`` for scaled inputs ``(batch, numbers of inputs)``."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass says
 
     def forward(self, x: Tensor) -> Tensor:
         """Return shape ``(batch, *outputs)``."""

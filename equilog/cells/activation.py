@@ -195,7 +195,7 @@ def select(activation: Activation, rows: Tensor, population: Tensor | None, shap
 
     changed = {
         f.name: pick(value)
-        for f in fields(activation)  # type: ignore[arg-type]
+        for f in fields(activation)  # type: ignore[arg-type]  # the protocol cannot say that it is a dataclass
         if isinstance(value := getattr(activation, f.name), Tensor)
     }
-    return replace(activation, **changed) if changed else activation  # type: ignore[type-var]
+    return replace(activation, **changed) if changed else activation  # type: ignore[type-var]  # likewise

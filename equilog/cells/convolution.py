@@ -64,15 +64,15 @@ class Convolution(nn.Module):
     @property
     def promise(self) -> str:
         """What holds for any parameters."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass says
 
     def kernels(self) -> tuple[Tensor, ...]:
         """Return the kernels that W is made of; compute them once to multiply by W many times."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass says
 
     def product(self, z: Tensor, kernels: tuple[Tensor, ...], transpose: bool) -> Tensor:
         """Return ``Wz`` or ``Wᵀz`` for given kernels."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass says
 
     def forward(self, z: Tensor, kernels: tuple[Tensor, ...] | None = None) -> Tensor:
         """Return ``Wz``, shape ``(batch, channels, height, width)`` like z; `kernels` may be passed for speed.

@@ -89,13 +89,9 @@ def _read(store: Store, words: tuple[str, ...], skipped: Skipped) -> Arrays:
 
 
 def _listed(store: Store, name: str) -> frozenset[str]:
-    found = store.ending(name)
-    if found is None:
-        raise UserError(f"{store.place} holds no {name}; {HOW_TO_GET}")
+    where, content = store.content_of((name,), HOW_TO_GET)
     try:
-        lines = store.read(found).decode().splitlines()
-    except DamagedError as damage:
-        raise UserError(f"{store.where(found)}: {damage}") from None
+        lines = content.decode().splitlines()
     except UnicodeDecodeError:
-        raise UserError(f"{store.where(found)} is not text") from None
+        raise UserError(f"{where} is not text") from None
     return frozenset(line.strip() for line in lines if line.strip())

@@ -1,4 +1,4 @@
-"""Small residual networks that turn pictures into drives, or into a map of features (He et al., CVPR 2016).
+"""Small residual networks that turn pictures into drives for every place (He et al., CVPR 2016).
 
 Normalisation is over groups of channels of one sample (Wu & He, ECCV 2018): a sample alone gives what it gives in a
 batch, and training and use are the same function.
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 GROUP = 8
 """channels that are normalised together, where the width divides by it"""
-POOLED = 2
 
 
 class Standardise(nn.Module):
@@ -95,23 +94,6 @@ def residual_stages(channels: int, widths: Sequence[int], blocks: int = 1) -> nn
             layers.append(ResidualBlock(before, width, 2 if stage and not block else 1))
             before = width
     return nn.Sequential(*layers)
-
-
-def resnet_encoder(
-    mean: Sequence[float], std: Sequence[float], widths: Sequence[int], outputs: int, blocks: int = 1
-) -> nn.Sequential:
-    """Return standardisation, residual stages, the means over four quarters and a linear map to `outputs` numbers.
-
-    Means over the whole picture would differ little between pictures: what is normalised over a picture has the same
-    mean for all of them before it is rectified.
-    """
-    return nn.Sequential(
-        Standardise(mean, std),
-        residual_stages(len(mean), widths, blocks),
-        nn.AdaptiveAvgPool2d(POOLED),
-        nn.Flatten(),
-        nn.Linear(widths[-1] * POOLED**2, outputs),
-    )
 
 
 def grid_encoder(mean: Sequence[float], std: Sequence[float], widths: Sequence[int], channels: int) -> nn.Sequential:

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from equilog.baselines.resnet import resnet
 from equilog.hardware import Chip, load_spec
 from equilog.names import UserError
 from equilog.objective import Classification
 from equilog.tasks import get_task
 from equilog.tasks.vision.detection import zoomed_boxes
-from equilog.tasks.vision.encoders import ResidualBlock, Standardise, group_norm, residual_stages, resnet_encoder
+from equilog.tasks.vision.encoders import ResidualBlock, Standardise, group_norm, residual_stages
 from equilog.tasks.vision.images import crop_and_flip
 from equilog.tasks.vision.pooled_encoder import PooledBlock, pooled_encoder
 from equilog.training import TrainConfig, fit
@@ -108,7 +109,7 @@ def test_groups_are_normalised_as_torch_does_wherever_channels_lie(dtype: torch.
 
 def test_stages_halve_the_resolution() -> None:
     assert residual_stages(1, (4, 6, 8), blocks=2)(torch.rand(2, 1, 16, 12)).shape == (2, 8, 4, 3)
-    assert resnet_encoder((0.5,), (0.2,), (4, 6), 7)(torch.rand(2, 1, 16, 12)).shape == (2, 7)
+    assert resnet((0.5,), (0.2,), (4, 6), 7)(torch.rand(2, 1, 16, 12)).shape == (2, 7)
     with pytest.raises(ValueError, match="0 blocks"):
         residual_stages(1, (4,), 0)
 
