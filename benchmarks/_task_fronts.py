@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import matplotlib
 from _chips import driven, ends, scores_on_chips, taken
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from equilog.cost import load_target
@@ -58,32 +60,33 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     """Write a picture: a panel a task, score against energy of all models, and of chips by the bits of converters."""
     tasks = list(dict.fromkeys(r["task"] for r in rows))
     columns = min(COLUMNS, len(tasks))
+    colours = dict(zip(dict.fromkeys(r["model"] for r in rows), cycle((*SERIES, INK, MUTED))))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "equilog", "font.size": 8}):
         figure = Figure(figsize=(3.3 * columns, 2.9 * math.ceil(len(tasks) / columns)), layout="constrained")
         panels = figure.subplots(-(-len(tasks) // columns), columns, squeeze=False).ravel()
         for axes, task in zip(panels, tasks):
-            _panel(axes, [r for r in rows if r["task"] == task])
+            _panel(axes, [r for r in rows if r["task"] == task], colours)
         for axes in panels[len(tasks) :]:
             axes.set_axis_off()
         figure.supxlabel("typical energy of an inference: with digital ends (points); chip alone, by bits (lines)")
+        marks = [Line2D([], [], color=colour, marker="s", ls="", label=model) for model, colour in colours.items()]
+        marks.append(Line2D([], [], color=INK, marker="o", ls="", mfc="none", label="the same model on chips"))
+        figure.legend(handles=marks, loc="outside upper center", ncols=6, frameon=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def _panel(axes: Axes, rows: Sequence[Row]) -> None:
-    for colour, model in zip(SERIES, dict.fromkeys(r["model"] for r in rows)):
-        mine = [r for r in rows if r["model"] == model]
-        digital = [(r["joule_digital"][1], r["ideal"]) for r in mine if r.get("joule_digital")]
-        hybrid = [(r["joule_hybrid"][1], r["chips"]) for r in mine if r.get("joule_hybrid")]
-        if digital:
-            axes.plot(*zip(*digital), "s", color=colour, ms=5, alpha=0.8, label=f"{model}, digital")
-        if hybrid:
-            axes.plot(*zip(*hybrid), "o", color=colour, ms=5, mfc="none", label=f"{model}, on chips")
-        for points in (r["front"] for r in mine if r.get("front")):
-            energy, score = [p["joule_chip"][1] for p in points], [p["chips"] for p in points]
-            axes.plot(energy, score, ".-", color=colour, lw=1)
-            for at, y, p in zip(energy, score, points):
-                axes.annotate(str(p["bits"]), (at, y), (0, 3), textcoords="offset points", ha="center", fontsize=6)
+def _panel(axes: Axes, rows: Sequence[Row], colours: Mapping[str, str]) -> None:
+    for r in rows:
+        colour, points = colours[r["model"]], r.get("front", [])
+        if "joule_digital" in r:
+            axes.plot(r["joule_digital"][1], r["ideal"], "s", color=colour, ms=5, alpha=0.8)
+        if "joule_hybrid" in r:
+            axes.plot(r["joule_hybrid"][1], r["chips"], "o", color=colour, ms=5, mfc="none")
+        energy, score = [p["joule_chip"][1] for p in points], [p["chips"] for p in points]
+        axes.plot(energy, score, ".-", color=colour, lw=1)
+        for at, y, p in zip(energy, score, points):
+            axes.annotate(str(p["bits"]), (at, y), (0, 3), textcoords="offset points", ha="center", fontsize=6)
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     narrow = math.log10(high / low) < 1.5  # ticks at whole decades alone would say too little
@@ -94,4 +97,3 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=MUTED, labelcolor=INK)
     axes.set_title(f"{rows[0]['task']}: {rows[0]['score']}", loc="left", fontsize=8)
-    axes.legend(fontsize=5.5, frameon=False, loc="best")
